@@ -1,0 +1,198 @@
+//! The contract of a home for events.
+//!
+//! A backend stores what it is given, under any name, and knows no event type. Checks, limits and
+//! type filters live above, in [`crate::store`]. To add a backend, implement [`Backend`] and run
+//! the conformance suite on it.
+
+mod glob;
+pub mod memory;
+pub mod redis;
+mod watch;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::error::Result;
+use crate::event::{EventId, Events, NewEvent};
+
+pub use glob::Glob;
+pub(crate) use watch::Hub;
+pub use watch::{Changes, Selector, Watch};
+
+/// How long an idempotency key is remembered: seven days, in milliseconds.
+pub const IDEMPOTENCY_MS: u64 = 7 * 86_400_000;
+
+/// What a backend method gives back: ready at once where no I/O is needed.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// One append: events that are stored together or not at all.
+#[derive(Debug)]
+pub struct Append {
+    /// Where to report the outcome.
+    pub completion: Completion,
+    /// The stream's name.
+    pub stream: Box<str>,
+    /// At least one event.
+    pub events: Vec<NewEvent>,
+    /// The number of the first event among all events of this store; the others follow.
+    pub serial: u64,
+    /// Store only if this is the last id of the stream (`0-0`: the stream has no events).
+    pub expected_last_id: Option<EventId>,
+    /// Store only if no append with this key is remembered for the stream.
+    pub idempotency_key: Option<Box<str>>,
+    /// The append fails when it is not acknowledged by then.
+    pub deadline: Instant,
+    /// What the append weighs against the limits, in bytes.
+    pub size: usize,
+}
+
+/// Where the outcome of an append goes.
+#[derive(Debug)]
+pub enum Completion {
+    /// To the one who waits at the other end.
+    Channel(oneshot::Sender<Result<Receipt>>),
+    /// To the store's outlet, under this number.
+    Ticket(u64),
+}
+
+/// The outcome of an acknowledged append.
+#[derive(Debug, Clone)]
+pub enum Receipt {
+    /// One event was stored under this id.
+    One(EventId),
+    /// A batch was stored under these ids.
+    Batch(Vec<EventId>),
+    /// The idempotency key was used before: the records that were stored then.
+    Repeated(Events),
+}
+
+impl Receipt {
+    /// The receipt of events that were stored under these ids.
+    pub(crate) fn stored(mut ids: Vec<EventId>) -> Receipt {
+        match (ids.len(), ids.pop()) {
+            (1, Some(id)) => Receipt::One(id),
+            (_, Some(last)) => {
+                ids.push(last);
+                Receipt::Batch(ids)
+            }
+            (_, None) => Receipt::Batch(ids),
+        }
+    }
+}
+
+/// An append that came to its end.
+#[derive(Debug)]
+pub struct Settled {
+    /// Where the outcome goes.
+    pub completion: Completion,
+    /// What the append weighed.
+    pub size: usize,
+    /// What became of it.
+    pub result: Result<Receipt>,
+}
+
+/// Takes the outcomes of appends that did not end within [`Backend::submit`].
+pub trait Settle: Send + Sync {
+    /// Takes the outcomes of one round trip.
+    fn settle(&self, settled: Vec<Settled>);
+}
+
+/// A page of a stream that is wanted.
+#[derive(Debug, Clone)]
+pub struct PageRequest<'a> {
+    /// The stream's name.
+    pub stream: &'a str,
+    /// The smallest id, inclusive.
+    pub from: EventId,
+    /// The greatest id, inclusive.
+    pub to: EventId,
+    /// Newest first.
+    pub descending: bool,
+    /// At most this many events, at least one.
+    pub count: usize,
+}
+
+/// A stream as [`Backend::streams`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// The stream's name.
+    pub stream: String,
+    /// The id of its last event.
+    pub last_id: EventId,
+    /// How many events it holds.
+    pub length: u64,
+}
+
+/// Where a listing of streams goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Cursor {
+    /// From the beginning.
+    #[default]
+    Start,
+    /// At a position that only the backend understands.
+    At(Box<str>),
+    /// The listing is complete.
+    End,
+}
+
+/// Positions in many streams.
+#[derive(Debug, Clone, Default)]
+pub struct Positions {
+    /// The position in these streams.
+    pub known: HashMap<Box<str>, EventId>,
+    /// The position in all other streams.
+    pub others: EventId,
+}
+
+/// A home for events.
+///
+/// * Appends are stored in the order in which they are submitted, one submission after the other.
+/// * Each submitted append is settled exactly once, by its deadline at the latest, and one that is
+///   settled as stored is in the backend exactly once, whatever happened to the connection.
+/// * A read sees every append that was submitted before it.
+/// * Nothing blocks the calling thread.
+pub trait Backend: Send + Sync + 'static {
+    /// Takes appends over. Returns those that are settled already; the others go to [`Settle`].
+    fn submit(&self, appends: Vec<Append>) -> Vec<Settled>;
+
+    /// Waits until the backend can be used.
+    fn connect(&self) -> Pending<'_, ()>;
+
+    /// Reads one page of a stream, in id order.
+    fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events>;
+
+    /// The id of the last event; `None` if the stream has no events.
+    fn last_id<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<EventId>>;
+
+    /// Lists a part of the streams whose names match, and where to go on. A name may come twice.
+    fn streams<'a>(&'a self, pattern: &'a Glob, cursor: Cursor) -> Pending<'a, (Vec<StreamInfo>, Cursor)>;
+
+    /// Deletes a stream; whether it was there.
+    fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool>;
+
+    /// Adds a member to a sorted index, or gives it a new score.
+    fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()>;
+
+    /// Members of a sorted index, highest score first, equal scores by descending id.
+    fn index_read<'a>(&'a self, key: &'a str, offset: usize, limit: Option<usize>) -> Pending<'a, Vec<(String, f64)>>;
+
+    /// Deletes a sorted index.
+    fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;
+
+    /// Tells of changes of streams, from the moment it is ready on. A change may be told more
+    /// than once, never too seldom: after a lost connection everything counts as changed.
+    fn watch(&self, selector: Selector) -> Pending<'_, Watch>;
+
+    /// Where the streams end now, so that a subscription can begin after it.
+    fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions>;
+
+    /// How often appends were sent, several at a time.
+    fn pipelines(&self) -> u64;
+
+    /// Ends background work. Appends that are not settled yet fail.
+    fn close(&self);
+}

@@ -1,0 +1,229 @@
+//! One authenticated socket.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use redis::{FromRedisValue, Value};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::options::{Address, RedisOptions, TlsOptions};
+use super::wire::{FrameScanner, command, value};
+use crate::clock::monotonic;
+use crate::error::{Code, Error, Result};
+
+/// The oldest server whose commands are used here (exclusive ranges, `ZRANGE REV`).
+const OLDEST_VERSION: (u32, u32) = (6, 2);
+
+/// Bytes in both directions, encrypted or not.
+pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
+
+/// A connection that is logged in and ready.
+pub(super) struct Connection {
+    pub(super) socket: Box<dyn Socket>,
+    /// Bytes that came in and are not consumed.
+    pub(super) input: Vec<u8>,
+    pub(super) scanner: FrameScanner,
+    pub(super) identity: Identity,
+    /// The server's clock at the moment of connecting, and the moment.
+    pub(super) server_ms: u64,
+    pub(super) since: Instant,
+}
+
+/// Which client of which server process this is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) server_process: Option<String>,
+    pub(super) client_id: u64,
+}
+
+impl Connection {
+    /// Connects, logs in, and asks the server who it is.
+    pub(super) async fn open(options: &RedisOptions) -> Result<Connection> {
+        let opened = timeout(options.connect_timeout, Connection::connect(options)).await;
+        opened.unwrap_or_else(|_| Err(unreachable(options, "no answer in time")))
+    }
+
+    async fn connect(options: &RedisOptions) -> Result<Connection> {
+        let socket = open_socket(options).await?;
+        let identity = Identity { server_process: None, client_id: 0 };
+        let (input, scanner) = (Vec::with_capacity(64 * 1024), FrameScanner::default());
+        let mut connection = Connection { socket, input, scanner, identity, server_ms: 0, since: monotonic() };
+        connection.log_in(options).await?;
+        connection.introduce(options).await?;
+        Ok(connection)
+    }
+
+    async fn log_in(&mut self, options: &RedisOptions) -> Result<()> {
+        let refused = |error: Error| match error.code() {
+            Code::Backend => Error::new(Code::Config, format!("Redis at {options} refused the log-in.")).caused_by(error.message()),
+            _ => error,
+        };
+        let mut hello = redis::cmd("HELLO");
+        hello.arg(3);
+        if let Some(password) = &options.password {
+            hello.arg("AUTH").arg(options.username.as_deref().unwrap_or("default")).arg(password);
+        }
+        match self.call(&hello.get_packed_command()).await {
+            // A proxy that speaks RESP2 only.
+            Err(error) if error.code() == Code::Backend && is_unknown_command(&error) => self.log_in_resp2(options).await.map_err(refused)?,
+            answer => drop(answer.map_err(refused)?),
+        }
+        if options.db != 0 {
+            self.call(redis::cmd("SELECT").arg(options.db).get_packed_command().as_slice()).await.map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    async fn log_in_resp2(&mut self, options: &RedisOptions) -> Result<()> {
+        let Some(password) = &options.password else { return Ok(()) };
+        let mut auth = redis::cmd("AUTH");
+        auth.arg(&options.username).arg(password);
+        self.call(&auth.get_packed_command()).await.map(drop)
+    }
+
+    async fn introduce(&mut self, options: &RedisOptions) -> Result<()> {
+        // While a restarted server loads its data it refuses this: connecting is tried again later.
+        self.call(&command([b"PING"])).await.map_err(|error| match error.message().contains("LOADING") {
+            true => unreachable(options, "it is still loading its data"),
+            false if error.message().contains("NOAUTH") => {
+                Error::new(Code::Config, format!("Redis at {options} asks for a password."))
+            }
+            false => error,
+        })?;
+        let id: Value = self.call(&command([b"CLIENT", b"ID"])).await.unwrap_or_default();
+        self.identity.client_id = u64::from_redis_value(id).unwrap_or_default();
+        let info = self.call(&command([b"INFO", b"server"])).await.unwrap_or_default();
+        let info = String::from_redis_value(info).unwrap_or_default();
+        self.identity.server_process = info_field(&info, "run_id").map(str::to_owned);
+        if let Some(version) = info_field(&info, "redis_version") {
+            check_version(version, options)?;
+        }
+        let time = self.call(&command([b"TIME"])).await?;
+        let (seconds, micros): (u64, u64) = FromRedisValue::from_redis_value(time).map_err(|_| super::wire::not_redis())?;
+        self.server_ms = seconds * 1000 + micros / 1000;
+        self.since = monotonic();
+        Ok(())
+    }
+
+    /// Sends one command and waits for its answer; only while nothing else is under way.
+    pub(super) async fn call(&mut self, command: &[u8]) -> Result<Value> {
+        value(&self.call_raw(command).await?)
+    }
+
+    /// The same, with the answer as its bytes.
+    pub(super) async fn call_raw(&mut self, command: &[u8]) -> Result<Vec<u8>> {
+        self.socket.write_all(command).await.map_err(lost)?;
+        self.socket.flush().await.map_err(lost)?;
+        self.next_frame().await
+    }
+
+    /// Waits for the next reply or push.
+    pub(super) async fn next_frame(&mut self) -> Result<Vec<u8>> {
+        loop {
+            if let Some(length) = self.scanner.frame_length(&self.input)? {
+                return Ok(self.input.drain(..length).collect());
+            }
+            if self.socket.read_buf(&mut self.input).await.map_err(lost)? == 0 {
+                return Err(lost("the server closed it"));
+            }
+        }
+    }
+
+    /// The server's clock at `moment`, as far as it can be told from here.
+    pub(super) fn server_ms_at(&self, moment: Instant) -> u64 {
+        self.server_ms + moment.saturating_duration_since(self.since).as_millis() as u64
+    }
+}
+
+fn is_unknown_command(error: &Error) -> bool {
+    let text = error.message().to_ascii_lowercase();
+    text.contains("unknown command") || text.contains("noproto") || text.contains("unsupported")
+}
+
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn check_version(version: &str, options: &RedisOptions) -> Result<()> {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if found < OLDEST_VERSION {
+        let message = format!("Redis at {options} is version {version}; version 6.2 or later is needed.");
+        return Err(Error::new(Code::Config, message));
+    }
+    Ok(())
+}
+
+/// The error of a connection that broke.
+pub(super) fn lost(cause: impl std::fmt::Display) -> Error {
+    Error::new(Code::Unavailable, "The connection to Redis was lost.").caused_by(cause)
+}
+
+pub(super) fn unreachable(options: &RedisOptions, cause: impl std::fmt::Display) -> Error {
+    Error::new(Code::Unavailable, format!("Redis at {options} can't be reached; is it running there?")).caused_by(cause)
+}
+
+async fn open_socket(options: &RedisOptions) -> Result<Box<dyn Socket>> {
+    let failed = |error: std::io::Error| unreachable(options, error);
+    match (&options.address, &options.tls) {
+        (Address::Tcp(host, port), tls) => {
+            let tcp = TcpStream::connect((host.as_str(), *port)).await.map_err(failed)?;
+            tcp.set_nodelay(true).map_err(failed)?;
+            match tls {
+                None => Ok(Box::new(tcp)),
+                Some(tls) => Ok(Box::new(encrypt(tcp, host, tls, options).await?)),
+            }
+        }
+        #[cfg(unix)]
+        (Address::Unix(path), _) => Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(failed)?)),
+        #[cfg(not(unix))]
+        (Address::Unix(_), _) => Err(Error::new(Code::Config, "Unix sockets don't exist on this system; use host and port.")),
+    }
+}
+
+async fn encrypt(tcp: TcpStream, host: &str, tls: &TlsOptions, options: &RedisOptions) -> Result<impl Socket + use<>> {
+    let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
+    let name = ServerName::try_from(name).map_err(|error| config("The TLS server name is malformed", error))?;
+    let provider = Arc::new(ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| config("TLS can't be set up", error))?
+        .with_root_certificates(trusted_roots(tls)?)
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    connector.connect(name, tcp).await.map_err(|error| unreachable(options, error))
+}
+
+fn trusted_roots(tls: &TlsOptions) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(pem) => {
+            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+                let certificate = certificate.map_err(|error| config("redis.tls.ca is not PEM", error))?;
+                roots.add(certificate).map_err(|error| config("redis.tls.ca holds no usable certificate", error))?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    match roots.is_empty() {
+        true => Err(Error::new(Code::Config, "There is no certificate authority to check Redis against; set redis.tls.ca.")),
+        false => Ok(roots),
+    }
+}
+
+fn config(what: &str, cause: impl std::fmt::Display) -> Error {
+    Error::new(Code::Config, format!("{what}.")).caused_by(cause)
+}
+
+/// Runs a step of setting up again what was lost, for so long as an attempt to connect may take.
+pub(super) async fn within<T>(options: &RedisOptions, step: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(options.connect_timeout, step).await.unwrap_or_else(|_| Err(unreachable(options, "no answer in time")))
+}

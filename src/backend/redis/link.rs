@@ -1,0 +1,399 @@
+//! One connection that carries everything in one order, and comes back by itself.
+//!
+//! Appends and reads share the connection, so a read sees every append that was submitted before
+//! it. What has gathered while the task was busy goes out as one pipeline; what one read from the
+//! socket brings is settled in one go.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::connection::{Connection, Identity, lost};
+use super::entry::write_xadd;
+use super::options::RedisOptions;
+use super::recovery::{Found, Missing, recover};
+use super::session::Session;
+use super::wire::refusal;
+use super::{Eids, script};
+use crate::backend::{Append, Receipt, Settle, Settled};
+use crate::clock::{Clock, monotonic};
+use crate::error::{Code, Error, Result};
+use crate::event::{EventId, format_time};
+use crate::io::Task;
+
+/// How exactly deadlines are kept.
+pub(super) const TICK: Duration = Duration::from_millis(25);
+/// Waiting times between attempts to connect.
+const BACKOFF: [u64; 7] = [20, 50, 100, 200, 400, 800, 1000];
+
+pub(super) enum Request {
+    Appends(Vec<Append>),
+    Command(Command),
+}
+
+/// A command that may be sent again after a lost connection.
+pub(super) struct Command {
+    pub(super) bytes: Vec<u8>,
+    pub(super) deadline: Instant,
+    pub(super) reply: oneshot::Sender<Result<Vec<u8>>>,
+}
+
+/// How an attempt to connect went.
+pub(super) type Status = Option<Result<()>>;
+
+/// What the link needs to know beside its server.
+pub(super) struct Setup {
+    pub(super) options: RedisOptions,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) eids: Eids,
+    pub(super) settle: Arc<dyn Settle>,
+    /// The beginning of the channels' names.
+    pub(super) channels: String,
+    pub(super) pipelines: Arc<AtomicU64>,
+}
+
+/// The handle; the work is done by a task that ends with it.
+pub(super) struct Link {
+    requests: mpsc::UnboundedSender<Request>,
+    status: watch::Receiver<Status>,
+    _task: Task,
+}
+
+impl Link {
+    pub(super) fn start(setup: Setup) -> Result<Link> {
+        let (requests, incoming) = mpsc::unbounded_channel();
+        let (status_sender, status) = watch::channel(None);
+        let driver = Driver {
+            setup,
+            incoming,
+            status: status_sender,
+            waiting: VecDeque::new(),
+            sent: VecDeque::new(),
+            settled: Vec::new(),
+        };
+        Ok(Link { requests, status, _task: Task::spawn(driver.run())? })
+    }
+
+    /// Hands a request over; gives it back if the link has ended.
+    pub(super) fn send(&self, request: Request) -> Result<(), Request> {
+        self.requests.send(request).map_err(|error| error.0)
+    }
+
+    /// The outcome of the last attempt to connect, once there is one.
+    pub(super) async fn connected(&self) -> Result<()> {
+        let mut status = self.status.clone();
+        let outcome = status.wait_for(Option::is_some).await.map_err(|_| Error::closed())?.clone();
+        outcome.unwrap_or(Ok(()))
+    }
+}
+
+/// What was sent and is not answered, in the order of the answers.
+pub(super) enum Slot {
+    Append {
+        append: Append,
+        scripted: bool,
+        sent: Instant,
+    },
+    /// An append whose deadline passed; its answer is of no use to anyone.
+    Abandoned,
+    Command(Command),
+    Announcement(Announcement),
+}
+
+/// An event that others are still to be told of.
+pub(super) struct Announcement {
+    pub(super) stream: Box<str>,
+    pub(super) id: EventId,
+}
+
+pub(super) struct Driver {
+    pub(super) setup: Setup,
+    incoming: mpsc::UnboundedReceiver<Request>,
+    status: watch::Sender<Status>,
+    /// Taken over, not sent.
+    waiting: VecDeque<Request>,
+    sent: VecDeque<Slot>,
+    /// Outcomes of this turn, to be handed over together.
+    settled: Vec<Settled>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        let mut previous: Option<Identity> = None;
+        let mut since_ms = 0;
+        loop {
+            let missing = self.missing(since_ms);
+            let Some((connection, found)) = self.reconnect(previous.take(), missing).await else { return };
+            self.status.send_replace(Some(Ok(())));
+            previous = Some(connection.identity.clone());
+            let mut session = Session::new(connection);
+            let announcements = self.resume(&found);
+            session.announce(&mut self, announcements);
+            let ended = poll_fn(|context| self.poll(&mut session, context)).await;
+            self.hand_over();
+            let Err(error) = ended else { return };
+            tracing::warn!(%error, "connection lost; connecting again");
+            since_ms = self.oldest_sent().map_or(0, |moment| session.connection.server_ms_at(moment));
+        }
+    }
+
+    /// Connects until it works, keeping deadlines meanwhile. `None`: nobody needs the link any more.
+    async fn reconnect(&mut self, previous: Option<Identity>, missing: Vec<Missing>) -> Option<(Connection, Found)> {
+        let (options, eids, status) = (self.setup.options.clone(), self.setup.eids.clone(), self.status.clone());
+        let mut connecting = pin!(async move {
+            let mut pauses = BACKOFF.iter();
+            let mut pause = 0;
+            loop {
+                match recover(&options, &eids, previous.as_ref(), &missing).await {
+                    Ok(recovered) => return recovered,
+                    Err(error) => status.send_replace(Some(Err(error))),
+                };
+                pause = pauses.next().copied().unwrap_or(pause);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+        });
+        loop {
+            tokio::select! {
+                recovered = &mut connecting => return Some(recovered),
+                request = self.incoming.recv() => self.waiting.push_back(request?),
+                () = tokio::time::sleep(TICK) => self.expire(),
+            }
+        }
+    }
+
+    /// The appends whose fate is unknown.
+    fn missing(&self, since_ms: u64) -> Vec<Missing> {
+        let appends = self.sent.iter().filter_map(|slot| match slot {
+            Slot::Append { append, .. } => Some(Missing { stream: append.stream.clone(), serial: append.serial, since_ms }),
+            _ => None,
+        });
+        appends.collect()
+    }
+
+    fn oldest_sent(&self) -> Option<Instant> {
+        self.sent.iter().find_map(|slot| match slot {
+            Slot::Append { sent, .. } => Some(*sent),
+            _ => None,
+        })
+    }
+
+    /// Settles what turned out to be stored; everything else will go out again in its old order.
+    /// Returns what is still to be announced.
+    fn resume(&mut self, found: &Found) -> Vec<Announcement> {
+        let mut again = VecDeque::new();
+        let mut announcements = Vec::new();
+        for slot in std::mem::take(&mut self.sent) {
+            match slot {
+                Slot::Append { append, .. } => match found.ids(append.serial, append.events.len()) {
+                    Some(ids) => self.stored(append, Receipt::stored(ids), &mut announcements),
+                    None => again.push_back(Request::Appends(vec![append])),
+                },
+                Slot::Command(command) => again.push_back(Request::Command(command)),
+                Slot::Announcement(announcement) => announcements.push(announcement),
+                Slot::Abandoned => {}
+            }
+        }
+        again.append(&mut self.waiting);
+        self.waiting = again;
+        self.hand_over();
+        announcements
+    }
+
+    /// One turn: write what has come, read what is there, settle it, keep the deadlines.
+    fn poll(&mut self, session: &mut Session, context: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            let open = self.take_requests(session, context);
+            session.poll_write(context)?;
+            let progressed = session.poll_read(self, context)?;
+            self.hand_over();
+            if !open && self.is_idle() {
+                return Poll::Ready(Ok(()));
+            }
+            if !progressed {
+                break;
+            }
+        }
+        while !self.is_idle() {
+            if session.poll_tick(context).is_pending() {
+                break;
+            }
+            self.expire();
+            session.check_silence(self.setup.options.silence_timeout)?;
+        }
+        Poll::Pending
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sent.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Takes over what has come and writes it into one pipeline. False: nothing will come any more.
+    fn take_requests(&mut self, session: &mut Session, context: &mut Context<'_>) -> bool {
+        let mut appends = 0;
+        let open = loop {
+            let request = match self.waiting.pop_front() {
+                Some(request) => request,
+                None => match self.incoming.poll_recv(context) {
+                    Poll::Ready(Some(request)) => request,
+                    Poll::Ready(None) => break false,
+                    Poll::Pending => break true,
+                },
+            };
+            appends += self.write(session, request);
+        };
+        if appends > 0 {
+            self.setup.pipelines.fetch_add(1, Ordering::Relaxed);
+        }
+        open
+    }
+
+    /// Writes a request; returns how many appends it held.
+    fn write(&mut self, session: &mut Session, request: Request) -> usize {
+        match request {
+            Request::Command(command) => {
+                // A caller who has gone away needs no answer.
+                if !command.reply.is_closed() {
+                    session.output.extend_from_slice(&command.bytes);
+                    self.push(session, Slot::Command(command));
+                }
+                0
+            }
+            Request::Appends(appends) => {
+                let now = monotonic();
+                let ts = format_time(self.setup.clock.now_ms());
+                let count = appends.len();
+                appends.into_iter().for_each(|append| self.write_append(session, append, &ts, now));
+                count
+            }
+        }
+    }
+
+    fn write_append(&mut self, session: &mut Session, append: Append, ts: &str, now: Instant) {
+        let eids = &self.setup.eids;
+        let scripted = script::is_needed(&append);
+        match append.events.first() {
+            Some(event) if !scripted => {
+                write_xadd(&mut session.output, &append.stream, event, ts, &eids.text(append.serial));
+            }
+            _ => script::write_append(&mut session.output, &append, ts, |n| eids.text(append.serial + n as u64)),
+        }
+        self.push(session, Slot::Append { append, scripted, sent: now });
+    }
+
+    pub(super) fn push(&mut self, session: &mut Session, slot: Slot) {
+        if self.sent.is_empty() {
+            session.listen();
+        }
+        self.sent.push_back(slot);
+    }
+
+    /// Takes one answer.
+    pub(super) fn answer(&mut self, frame: &[u8], announcements: &mut Vec<Announcement>) -> Result<()> {
+        match self.sent.pop_front() {
+            None => return Err(lost("an answer came to no question")),
+            Some(Slot::Abandoned | Slot::Announcement(_)) => {}
+            Some(Slot::Command(command)) => {
+                let _ = command.reply.send(refusal(frame).map_or_else(|| Ok(frame.to_vec()), Err));
+            }
+            Some(Slot::Append { append, scripted, .. }) => {
+                let result = match scripted {
+                    true => script::read_receipt(frame, &append),
+                    false => read_id(frame).map(Receipt::One),
+                };
+                match result {
+                    Ok(receipt) => self.stored(append, receipt, announcements),
+                    Err(error) => self.settle(append, Err(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stored(&mut self, mut append: Append, receipt: Receipt, announcements: &mut Vec<Announcement>) {
+        let stream = std::mem::take(&mut append.stream);
+        match &receipt {
+            Receipt::One(id) => announcements.push(Announcement { stream, id: *id }),
+            Receipt::Batch(ids) => {
+                announcements.extend(ids.iter().map(|id| Announcement { stream: stream.clone(), id: *id }));
+            }
+            Receipt::Repeated(_) => {}
+        }
+        self.settle(append, Ok(receipt));
+    }
+
+    fn settle(&mut self, append: Append, result: Result<Receipt>) {
+        self.settled.push(Settled { completion: append.completion, size: append.size, result });
+    }
+
+    fn hand_over(&mut self) {
+        if !self.settled.is_empty() {
+            self.setup.settle.settle(std::mem::take(&mut self.settled));
+        }
+    }
+
+    /// Ends what is past its deadline.
+    fn expire(&mut self) {
+        let now = monotonic();
+        for at in 0..self.sent.len() {
+            let overdue = match &self.sent[at] {
+                Slot::Append { append, .. } => append.deadline <= now,
+                Slot::Command(command) => command.deadline <= now,
+                Slot::Abandoned | Slot::Announcement(_) => false,
+            };
+            if overdue {
+                match std::mem::replace(&mut self.sent[at], Slot::Abandoned) {
+                    Slot::Append { append, .. } => self.settle(append, Err(outcome_unknown())),
+                    Slot::Command(command) => drop(command.reply.send(Err(self.not_sent("There was no answer in time.")))),
+                    Slot::Abandoned | Slot::Announcement(_) => {}
+                }
+            }
+        }
+        for request in std::mem::take(&mut self.waiting) {
+            match request {
+                Request::Command(command) if command.deadline <= now => {
+                    let _ = command.reply.send(Err(self.not_sent("The command was not sent in time.")));
+                }
+                Request::Appends(appends) => {
+                    let (late, rest): (Vec<_>, Vec<_>) = appends.into_iter().partition(|append| append.deadline <= now);
+                    late.into_iter().for_each(|append| self.settle(append, Err(self.not_sent("The event was not stored."))));
+                    if !rest.is_empty() {
+                        self.waiting.push_back(Request::Appends(rest));
+                    }
+                }
+                request @ Request::Command(_) => self.waiting.push_back(request),
+            }
+        }
+        self.hand_over();
+    }
+
+    fn not_sent(&self, consequence: &str) -> Error {
+        match &*self.status.borrow() {
+            Some(Err(error)) => {
+                let unavailable = Error::new(error.code(), format!("{consequence} {}", error.message()));
+                error.cause().map_or(unavailable.clone(), |cause| unavailable.caused_by(cause))
+            }
+            _ => Error::new(Code::Timeout, format!("{consequence} Redis at {} is too slow.", self.setup.options)),
+        }
+    }
+}
+
+fn outcome_unknown() -> Error {
+    let message = "Redis did not acknowledge the event in time; it may or may not have been stored. \
+                   Read the stream to find out, or append it again with an idempotencyKey.";
+    Error::new(Code::Timeout, message)
+}
+
+/// The id that an XADD answered.
+fn read_id(frame: &[u8]) -> Result<EventId> {
+    if let Some(refusal) = refusal(frame) {
+        return Err(refusal);
+    }
+    let text = frame.split(|byte| *byte == b'\r').nth(1).and_then(|text| text.strip_prefix(b"\n"));
+    text.and_then(EventId::from_bytes).ok_or_else(super::wire::not_redis)
+}

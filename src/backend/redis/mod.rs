@@ -1,0 +1,248 @@
+//! Events in Redis streams, in the layout that nuxt-queue itself reads and writes.
+//!
+//! The redis crate reads URLs, packs commands and parses answers. The socket is our own: ranges
+//! are turned into JSON text without a tree of values in between, and appends leave as they come
+//! (see `docs/decisions/redis-connection.md` for what that is worth).
+
+mod connection;
+mod entry;
+mod link;
+mod options;
+mod recovery;
+mod script;
+mod session;
+mod subscriber;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, Value};
+use tokio::sync::oneshot;
+
+use self::link::{Command, Link, Request, Setup};
+pub use self::options::{Address, RedisOptions, TlsOptions};
+use self::subscriber::Subscriber;
+use super::{
+    Append, Backend, Cursor, Glob, Hub, PageRequest, Pending, Positions, Selector, Settle, Settled, StreamInfo, Watch,
+};
+use crate::clock::{Clock, deadline};
+use crate::error::{Code, Error, Result};
+use crate::event::{EventId, Events};
+
+/// How many keys one step of a listing looks at.
+const SCAN_COUNT: u32 = 1000;
+/// Deletes a stream, and nothing that only has the name of one.
+const DELETE: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
+/// How often to look for events that nobody announced.
+const RECHECK_STREAM: Duration = Duration::from_secs(1);
+const RECHECK_PATTERN: Duration = Duration::from_secs(30);
+
+/// The identities of the events that this store writes.
+#[derive(Clone)]
+pub(crate) struct Eids {
+    store: Arc<str>,
+}
+
+impl Eids {
+    fn new() -> Self {
+        Eids { store: uuid::Uuid::new_v4().simple().to_string().into() }
+    }
+
+    fn text(&self, serial: u64) -> String {
+        use std::fmt::Write;
+        let mut text = String::with_capacity(self.store.len() + 9);
+        text.push_str(&self.store);
+        let _ = write!(text, "-{serial:x}");
+        text
+    }
+
+    /// The serial number in an identity of ours.
+    fn serial(&self, eid: &str) -> Option<u64> {
+        u64::from_str_radix(eid.strip_prefix(&*self.store)?.strip_prefix('-')?, 16).ok()
+    }
+}
+
+/// The Redis backend: a standalone server, 6.2 or later.
+pub struct Redis {
+    link: Link,
+    hub: Arc<Hub>,
+    subscriber: Subscriber,
+    pipelines: Arc<AtomicU64>,
+    timeout: Duration,
+}
+
+impl Redis {
+    /// Begins to connect. `timeout` is how long a read may take.
+    pub fn new(options: RedisOptions, prefix: &str, clock: Arc<dyn Clock>, settle: Arc<dyn Settle>, timeout: Duration) -> Result<Self> {
+        let channels = format!("{prefix}:events:");
+        let hub = Arc::<Hub>::default();
+        let pipelines = Arc::<AtomicU64>::default();
+        let subscriber = Subscriber::new(options.clone(), channels.clone(), hub.clone());
+        let setup = Setup { options, clock, eids: Eids::new(), settle, channels, pipelines: pipelines.clone() };
+        Ok(Redis { link: Link::start(setup)?, hub, subscriber, pipelines, timeout })
+    }
+
+    /// Sends a command now; the answer is awaited by whoever polls the future.
+    fn send(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.link.send(Request::Command(Command { bytes, deadline: deadline(self.timeout), reply }));
+        async move {
+            sent.map_err(|_| Error::closed())?;
+            answer.await.map_err(|_| Error::closed())?
+        }
+    }
+
+    fn call<T: FromRedisValue>(&self, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
+        let answer = self.send(command.get_packed_command());
+        async move { convert(wire::value(&answer.await?)?) }
+    }
+
+    async fn list(&self, pattern: &Glob, cursor: Cursor) -> Result<(Vec<StreamInfo>, Cursor)> {
+        let position: Box<str> = match cursor {
+            Cursor::Start => "0".into(),
+            Cursor::At(position) => position,
+            Cursor::End => return Ok((Vec::new(), Cursor::End)),
+        };
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&*position).arg("MATCH").arg(pattern.as_str()).arg("COUNT").arg(SCAN_COUNT).arg("TYPE").arg("stream");
+        let (next, names): (String, Vec<String>) = self.call(&scan).await?;
+        // All questions go out before the first answer is awaited.
+        let questions: Vec<_> = names.iter().map(|name| self.call(redis::cmd("XINFO").arg("STREAM").arg(name))).collect();
+        let mut infos = Vec::with_capacity(names.len());
+        for (stream, question) in names.iter().zip(questions) {
+            match question.await {
+                Ok(info) => infos.extend(stream_info(stream, &info)),
+                // It was deleted since it was listed.
+                Err(error) if error.code() == Code::Backend => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((infos, if next == "0" { Cursor::End } else { Cursor::At(next.into()) }))
+    }
+
+    /// The server's clock in milliseconds.
+    async fn server_ms(&self) -> Result<u64> {
+        let (seconds, micros): (u64, u64) = self.call(&redis::cmd("TIME")).await?;
+        Ok(seconds * 1000 + micros / 1000)
+    }
+
+    /// Waits for the server's next millisecond: what is appended afterwards has a greater id than
+    /// everything that was there before.
+    async fn next_millisecond(&self) -> Result<EventId> {
+        let now = self.server_ms().await?;
+        while self.server_ms().await? <= now {
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        Ok(EventId::new(now, u64::MAX))
+    }
+}
+
+fn convert<T: FromRedisValue>(value: Value) -> Result<T> {
+    T::from_redis_value(value).map_err(|error| Error::new(Code::Internal, "Redis gave an unexpected answer.").caused_by(error))
+}
+
+fn stream_info(stream: &str, info: &HashMap<String, Value>) -> Option<StreamInfo> {
+    let number = |name: &str| u64::from_redis_value(info.get(name)?.clone()).ok();
+    let last_id = String::from_redis_value(info.get("last-generated-id")?.clone()).ok()?;
+    let length = number("length").filter(|length| *length > 0)?;
+    Some(StreamInfo { stream: stream.to_owned(), last_id: last_id.parse().ok()?, length })
+}
+
+impl Backend for Redis {
+    fn submit(&self, appends: Vec<Append>) -> Vec<Settled> {
+        let Err(Request::Appends(appends)) = self.link.send(Request::Appends(appends)) else { return Vec::new() };
+        let closed = |append: Append| Settled { completion: append.completion, size: append.size, result: Err(Error::closed()) };
+        appends.into_iter().map(closed).collect()
+    }
+
+    fn connect(&self) -> Pending<'_, ()> {
+        Box::pin(self.link.connected())
+    }
+
+    fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
+        let (from, to) = (request.from.to_string(), request.to.to_string());
+        let count = request.count.to_string();
+        let (name, first, last) = match request.descending {
+            true => ("XREVRANGE", &to, &from),
+            false => ("XRANGE", &from, &to),
+        };
+        let parts = [name, request.stream, first, last, "COUNT", &count].map(str::as_bytes);
+        let answer = self.send(wire::command(parts));
+        Box::pin(async move { entry::read_range(&answer.await?, request.stream) })
+    }
+
+    fn last_id<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<EventId>> {
+        let request = PageRequest { stream, from: EventId::MIN, to: EventId::MAX, descending: true, count: 1 };
+        let page = self.read(request);
+        Box::pin(async move { Ok(page.await?.last().map(|event| event.id)) })
+    }
+
+    fn streams<'a>(&'a self, pattern: &'a Glob, cursor: Cursor) -> Pending<'a, (Vec<StreamInfo>, Cursor)> {
+        Box::pin(self.list(pattern, cursor))
+    }
+
+    fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool> {
+        Box::pin(self.call(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream)))
+    }
+
+    fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {
+        let added = self.call::<u64>(redis::cmd("ZADD").arg(key).arg(score).arg(id));
+        Box::pin(async move { added.await.map(drop) })
+    }
+
+    fn index_read<'a>(&'a self, key: &'a str, offset: usize, limit: Option<usize>) -> Pending<'a, Vec<(String, f64)>> {
+        let last = limit.map_or(-1, |limit| offset.saturating_add(limit).min(i64::MAX as usize) as i64 - 1);
+        let offset = offset.min(i64::MAX as usize);
+        Box::pin(self.call(redis::cmd("ZRANGE").arg(key).arg(offset).arg(last).arg("REV").arg("WITHSCORES")))
+    }
+
+    fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
+        let deleted = self.call::<u64>(redis::cmd("UNLINK").arg(key));
+        Box::pin(async move { deleted.await.map(drop) })
+    }
+
+    fn watch(&self, selector: Selector) -> Pending<'_, Watch> {
+        let recheck = match selector {
+            Selector::Stream(_) => RECHECK_STREAM,
+            Selector::Pattern(_) => RECHECK_PATTERN,
+        };
+        let watch = self.hub.watch(selector.clone(), Some(recheck));
+        let listening = self.subscriber.listen(selector, deadline(self.timeout));
+        Box::pin(async move { listening.await.map(|()| watch) })
+    }
+
+    fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions> {
+        Box::pin(async move {
+            match selector {
+                Selector::Stream(stream) => {
+                    let last = self.last_id(stream).await?.unwrap_or(EventId::MIN);
+                    Ok(Positions { known: HashMap::new(), others: last })
+                }
+                Selector::Pattern(_) => Ok(Positions { known: HashMap::new(), others: self.next_millisecond().await? }),
+            }
+        })
+    }
+
+    fn pipelines(&self) -> u64 {
+        self.pipelines.load(Ordering::Relaxed)
+    }
+
+    fn close(&self) {
+        self.hub.announce_any();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Eids;
+
+    #[test]
+    fn identities_are_read_back_by_their_own_store_only() {
+        let (ours, theirs) = (Eids::new(), Eids::new());
+        assert_eq!(ours.serial(&ours.text(77)), Some(77));
+        assert_eq!(theirs.serial(&ours.text(77)), None);
+    }
+}

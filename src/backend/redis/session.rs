@@ -1,0 +1,134 @@
+//! The bytes of one connection: what is still to be written, what has come in.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt;
+use tokio::time::Sleep;
+
+use super::connection::{Connection, lost};
+use super::link::{Announcement, Driver, Slot, TICK};
+use super::wire::{begin, part};
+use crate::clock::monotonic;
+use crate::error::Result;
+
+/// How much is read at once.
+const READ_SIZE: usize = 64 * 1024;
+/// A buffer that grew over this for one big message is given back.
+const KEPT_CAPACITY: usize = 1024 * 1024;
+
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) output: Vec<u8>,
+    written: usize,
+    unflushed: bool,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// When the server last said something, or was first asked something after that.
+    heard: Instant,
+}
+
+impl Session {
+    pub(super) fn new(connection: Connection) -> Self {
+        let output = Vec::with_capacity(READ_SIZE);
+        Session { connection, output, written: 0, unflushed: false, timer: None, heard: monotonic() }
+    }
+
+    /// An answer is awaited from now on.
+    pub(super) fn listen(&mut self) {
+        self.heard = monotonic();
+    }
+
+    /// Ends the session if the server has been silent for longer than `limit`.
+    pub(super) fn check_silence(&self, limit: Duration) -> Result<()> {
+        match self.heard.elapsed() > limit {
+            true => Err(lost("it has not answered for too long")),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes as much as the socket takes.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Result<()> {
+        while self.written < self.output.len() {
+            let socket = Pin::new(&mut *self.connection.socket);
+            match socket.poll_write(context, &self.output[self.written..]) {
+                Poll::Ready(Ok(0)) => return Err(lost("the server closed it")),
+                Poll::Ready(Ok(count)) => {
+                    self.written += count;
+                    self.unflushed = true;
+                }
+                Poll::Ready(Err(error)) => return Err(lost(error)),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        self.written = 0;
+        self.output.clear();
+        self.output.shrink_to(KEPT_CAPACITY);
+        if self.unflushed {
+            match Pin::new(&mut *self.connection.socket).poll_flush(context) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Err(lost(error)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once and takes the answers that are whole. True: something came.
+    pub(super) fn poll_read(&mut self, driver: &mut Driver, context: &mut Context<'_>) -> Result<bool> {
+        let Connection { socket, input, .. } = &mut self.connection;
+        input.reserve(READ_SIZE);
+        match pin!(socket.read_buf(input)).poll(context) {
+            Poll::Ready(Ok(0)) => Err(lost("the server closed it")),
+            Poll::Ready(Ok(_)) => self.take_answers(driver).map(|()| true),
+            Poll::Ready(Err(error)) => Err(lost(error)),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn take_answers(&mut self, driver: &mut Driver) -> Result<()> {
+        self.heard = monotonic();
+        let mut announcements = Vec::new();
+        let Connection { input, scanner, .. } = &mut self.connection;
+        let mut consumed = 0;
+        while let Some(length) = scanner.frame_length(&input[consumed..])? {
+            let frame = &input[consumed..consumed + length];
+            consumed += length;
+            // Pushes answer no question.
+            if frame.first() != Some(&b'>') {
+                driver.answer(frame, &mut announcements)?;
+            }
+        }
+        input.drain(..consumed);
+        if input.is_empty() {
+            input.shrink_to(KEPT_CAPACITY);
+        }
+        self.announce(driver, announcements);
+        Ok(())
+    }
+
+    /// Tells everyone who listens on Redis; nobody waits for the answers.
+    pub(super) fn announce(&mut self, driver: &mut Driver, announcements: Vec<Announcement>) {
+        for announcement in announcements {
+            let mut id = String::with_capacity(24);
+            announcement.id.write_to(&mut id);
+            let (prefix, stream) = (driver.setup.channels.as_bytes(), announcement.stream.as_bytes());
+            begin(&mut self.output, 3);
+            part(&mut self.output, b"PUBLISH");
+            part(&mut self.output, &[prefix, stream].concat());
+            part(&mut self.output, id.as_bytes());
+            driver.push(self, Slot::Announcement(announcement));
+        }
+    }
+
+    /// Ready at every tick, as long as it is asked.
+    pub(super) fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK)));
+        let ticked = timer.as_mut().poll(context);
+        if ticked.is_ready() {
+            self.timer = None;
+        }
+        ticked
+    }
+}

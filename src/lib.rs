@@ -1,0 +1,46 @@
+//! The event core of nuxt-queue: everything that happens in a flow is an event in one ordered
+//! stream, and everything else (state, status) is folded from those events.
+//!
+//! In reading order:
+//!
+//! * [`error`]: the one error type, with a stable code.
+//! * [`clock`]: where the current time comes from.
+//! * [`event`]: ids, new events, and stored events as the JSON text that callers receive.
+//! * [`backend`]: the contract of a home for events, and its implementations.
+//! * [`store`]: [`EventStore`]: checks, order, limits, queries, subscriptions.
+//! * [`state`]: [`RunState`] and the reducers, folded from a run's events.
+//! * `node`: the Node addon over all this (feature `node`).
+//!
+//! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
+//!
+//! ```
+//! use nuxt_queue_core::{AppendOptions, EventStore, NewEvent, Query, StoreOptions};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> nuxt_queue_core::Result<()> {
+//! let store = EventStore::open(StoreOptions::memory()).await?;
+//! let event = NewEvent::new("log.info").with_data(r#"{"level":"info","message":"hello"}"#);
+//! store.append("nq:flow:1", event, AppendOptions::default()).await?;
+//! let events = store.query(Query::stream("nq:flow:1")).await?;
+//! assert_eq!(events.iter().next().unwrap().event_type, "log.info");
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod backend;
+pub mod clock;
+pub mod error;
+pub mod event;
+mod io;
+#[cfg(feature = "node")]
+mod node;
+pub mod state;
+pub mod store;
+
+pub use clock::{Clock, SystemClock, VirtualClock};
+pub use error::{Code, Error, Result};
+pub use event::{Envelope, EventId, Events, Field, NewEvent};
+pub use state::RunState;
+pub use store::{AppendOptions, EventStore, Query, StoreOptions};
+
+

@@ -1,0 +1,223 @@
+//! The way of an append into the backend: in order, bounded, and back to whoever waits for it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::backend::{Append, Backend, Completion, Receipt, Settle, Settled};
+use crate::clock::monotonic;
+use crate::error::{Code, Error, Result};
+use crate::io;
+
+/// Outcomes of appends that were submitted with a ticket.
+pub type Outcomes = Vec<(u64, Result<Receipt>)>;
+/// Takes outcomes that did not come at once.
+pub type Outlet = Box<dyn Fn(Outcomes) + Send + Sync>;
+
+/// How exactly the deadlines of waiting appends are kept.
+const TICK: Duration = Duration::from_millis(25);
+
+/// Passes appends on while the bytes on their way are within the limit; the others wait here.
+pub(super) struct Intake {
+    max_bytes: usize,
+    backend: OnceLock<Weak<dyn Backend>>,
+    outlet: Outlet,
+    queue: Mutex<Queue>,
+    appended: AtomicU64,
+    emptied: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Append>,
+    under_way: usize,
+    bytes_under_way: usize,
+    /// A task looks after the deadlines of those that wait.
+    watched: bool,
+    closed: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.under_way == 0 && self.waiting.is_empty()
+    }
+
+    /// Takes those that may go on. Alone, an append of any size may.
+    fn admit(&mut self, max_bytes: usize) -> Vec<Append> {
+        let mut admitted = Vec::new();
+        while let Some(next) = self.waiting.front() {
+            if self.under_way > 0 && self.bytes_under_way + next.size > max_bytes {
+                break;
+            }
+            self.under_way += 1;
+            self.bytes_under_way += next.size;
+            admitted.extend(self.waiting.pop_front());
+        }
+        admitted
+    }
+
+    fn release(&mut self, settled: &[Settled]) {
+        self.under_way -= settled.len();
+        self.bytes_under_way -= settled.iter().map(|append| append.size).sum::<usize>();
+    }
+}
+
+impl Intake {
+    pub(super) fn new(max_bytes: usize, outlet: Outlet) -> Self {
+        let (backend, queue, appended, emptied) = Default::default();
+        Intake { max_bytes, backend, outlet, queue, appended, emptied }
+    }
+
+    /// Names the backend, which could only be made with this intake at hand.
+    pub(super) fn connect(&self, backend: &Arc<dyn Backend>) {
+        let _ = self.backend.set(Arc::downgrade(backend));
+    }
+
+    /// How many events were acknowledged.
+    pub(super) fn appended(&self) -> u64 {
+        self.appended.load(Ordering::Relaxed)
+    }
+
+    /// Takes appends over. Returns the outcomes that are known at once.
+    pub(super) fn submit(self: &Arc<Self>, appends: Vec<Append>) -> Outcomes {
+        let mut queue = self.queue();
+        if queue.closed {
+            drop(queue);
+            let closed = |append: Append| Settled { completion: append.completion, size: 0, result: Err(Error::closed()) };
+            return self.deliver(appends.into_iter().map(closed).collect());
+        }
+        queue.waiting.extend(appends);
+        // The lock is kept, so that no other thread overtakes.
+        let settled = self.pass_on(&mut queue);
+        if !queue.waiting.is_empty() && !queue.watched {
+            queue.watched = true;
+            self.watch_deadlines();
+        }
+        drop(queue);
+        self.deliver(settled)
+    }
+
+    /// Refuses what comes from now on, and waits until everything accepted is settled.
+    pub(super) async fn close(&self) {
+        self.queue().closed = true;
+        loop {
+            let emptied = self.emptied.notified();
+            if self.queue().is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Whether [`Intake::close`] was called.
+    pub(super) fn is_closed(&self) -> bool {
+        self.queue().closed
+    }
+
+    fn pass_on(&self, queue: &mut Queue) -> Vec<Settled> {
+        let mut all = Vec::new();
+        loop {
+            let admitted = queue.admit(self.max_bytes);
+            if admitted.is_empty() {
+                return all;
+            }
+            let settled = match self.backend.get().and_then(Weak::upgrade) {
+                Some(backend) => backend.submit(admitted),
+                None => admitted.into_iter().map(|append| failed(append, Error::closed())).collect(),
+            };
+            queue.release(&settled);
+            match all.is_empty() {
+                true => all = settled,
+                false => all.extend(settled),
+            }
+        }
+    }
+
+    /// Brings outcomes to those who wait; returns those that have a ticket.
+    fn deliver(&self, settled: Vec<Settled>) -> Outcomes {
+        let mut outcomes = Vec::with_capacity(settled.len());
+        let mut appended = 0;
+        for Settled { completion, result, .. } in settled {
+            appended += match &result {
+                Ok(Receipt::One(_)) => 1,
+                Ok(Receipt::Batch(ids)) => ids.len() as u64,
+                _ => 0,
+            };
+            match completion {
+                Completion::Ticket(ticket) => outcomes.push((ticket, result)),
+                // Nobody waits any more: the event is stored all the same.
+                Completion::Channel(waiting) => drop(waiting.send(result)),
+            }
+        }
+        self.appended.fetch_add(appended, Ordering::Relaxed);
+        outcomes
+    }
+
+    fn hand_out(&self, settled: Vec<Settled>) {
+        let outcomes = self.deliver(settled);
+        if !outcomes.is_empty() {
+            (self.outlet)(outcomes);
+        }
+    }
+
+    fn watch_deadlines(self: &Arc<Self>) {
+        let weak = Arc::downgrade(self);
+        let Ok(io) = io::handle() else { return };
+        io.spawn(async move {
+            loop {
+                tokio::time::sleep(TICK).await;
+                match weak.upgrade() {
+                    Some(intake) if intake.expire() => {}
+                    _ => return,
+                }
+            }
+        });
+    }
+
+    /// Ends what has waited past its deadline. False: nobody waits any more.
+    fn expire(&self) -> bool {
+        let now = monotonic();
+        let mut late = Vec::new();
+        let mut queue = self.queue();
+        while queue.waiting.front().is_some_and(|append| append.deadline <= now) {
+            late.extend(queue.waiting.pop_front());
+        }
+        let go_on = !queue.waiting.is_empty();
+        queue.watched = go_on;
+        let emptied = queue.is_empty();
+        drop(queue);
+        let message = "The event was not stored: too much is on its way to the backend already. Append less at a time, or raise limits.maxQueuedBytes.";
+        self.hand_out(late.into_iter().map(|append| failed(append, Error::new(Code::Timeout, message))).collect());
+        if emptied {
+            self.emptied.notify_waiters();
+        }
+        go_on
+    }
+
+    /// A lock is poisoned only by a panic; the queue is whole at every step.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failed(append: Append, error: Error) -> Settled {
+    Settled { completion: append.completion, size: append.size, result: Err(error) }
+}
+
+impl Settle for Intake {
+    fn settle(&self, settled: Vec<Settled>) {
+        let mut queue = self.queue();
+        queue.release(&settled);
+        let at_once = self.pass_on(&mut queue);
+        let emptied = queue.is_empty();
+        drop(queue);
+        self.hand_out(settled);
+        self.hand_out(at_once);
+        if emptied {
+            self.emptied.notify_waiters();
+        }
+    }
+}

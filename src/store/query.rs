@@ -1,0 +1,242 @@
+//! Reading streams page by page.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+
+use super::check;
+use crate::backend::{Backend, Cursor, Glob, PageRequest, StreamInfo};
+use crate::error::{Code, Error, Result};
+use crate::event::{EventId, Events, quote};
+
+/// How many events the first page has; the following ones are sized by what these weigh.
+const FIRST_PAGE: usize = 256;
+const LARGEST_PAGE: usize = 4096;
+/// About how many bytes a page should have.
+const PAGE_BYTES: usize = 2 << 20;
+
+/// Which events of a stream, in which order.
+///
+/// ```
+/// use nuxt_queue_core::Query;
+/// let query = Query { types: vec!["state.*".into()], limit: Some(10), ..Query::stream("nq:flow:1") };
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query {
+    /// The stream's name, or a pattern of names where many streams are read.
+    pub stream: String,
+    /// Only these types; a `*` at the end stands for any ending. Empty: all.
+    pub types: Vec<String>,
+    /// Not before this millisecond.
+    pub start_ms: Option<u64>,
+    /// Not after this millisecond, which is included as a whole.
+    pub end_ms: Option<u64>,
+    /// Only events after this one.
+    pub after: Option<EventId>,
+    /// Only events before this one.
+    pub before: Option<EventId>,
+    /// At most so many events, counted after the filter; `None`: all.
+    pub limit: Option<usize>,
+    /// Newest first.
+    pub descending: bool,
+}
+
+impl Query {
+    /// All events of this stream.
+    pub fn stream(name: impl Into<String>) -> Self {
+        Query { stream: name.into(), ..Query::default() }
+    }
+
+    /// The same query from the newest event back.
+    pub fn descending(mut self) -> Self {
+        self.descending = true;
+        self
+    }
+
+    /// The smallest and the greatest id that are wanted; `None` if there can be none.
+    fn range(&self) -> Option<(EventId, EventId)> {
+        let mut from = self.start_ms.map_or(EventId::MIN, |ms| EventId::new(ms, 0));
+        let mut to = self.end_ms.map_or(EventId::MAX, |ms| EventId::new(ms, u64::MAX));
+        if let Some(after) = self.after {
+            from = from.max(after.next()?);
+        }
+        if let Some(before) = self.before {
+            to = to.min(before.previous()?);
+        }
+        (from <= to).then_some((from, to))
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.limit == Some(0) {
+            return Err(Error::new(Code::Validation, "limit is 0; leave it out for all events, or ask for at least one."));
+        }
+        self.types.iter().try_for_each(|event_type| check::argument("A type in the query", event_type))
+    }
+}
+
+/// A filter on event types, in the escaped form in which records hold them.
+#[derive(Debug, Clone)]
+struct TypeFilter {
+    exact: Vec<String>,
+    prefixes: Vec<String>,
+}
+
+impl TypeFilter {
+    /// `None` if every type passes.
+    fn new(types: &[String]) -> Option<TypeFilter> {
+        let mut filter = TypeFilter { exact: Vec::new(), prefixes: Vec::new() };
+        for event_type in types {
+            match event_type.strip_suffix('*') {
+                Some(prefix) => filter.prefixes.push(escaped(prefix)),
+                None => filter.exact.push(escaped(event_type)),
+            }
+        }
+        (!types.is_empty()).then_some(filter)
+    }
+
+    fn passes(&self, event_type: &str) -> bool {
+        self.exact.iter().any(|exact| exact == event_type) || self.prefixes.iter().any(|prefix| event_type.starts_with(prefix))
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut quoted = String::new();
+    quote(&mut quoted, text);
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+/// Reads one stream page by page.
+pub(super) struct Pager {
+    backend: Arc<dyn Backend>,
+    stream: String,
+    range: Option<(EventId, EventId)>,
+    filter: Option<TypeFilter>,
+    descending: bool,
+    remaining: usize,
+    page: usize,
+}
+
+impl Pager {
+    pub(super) fn new(backend: Arc<dyn Backend>, query: &Query) -> Result<Self> {
+        query.check()?;
+        check::argument("The stream name in the query", &query.stream)?;
+        Ok(Pager {
+            backend,
+            stream: query.stream.clone(),
+            range: query.range(),
+            filter: TypeFilter::new(&query.types),
+            descending: query.descending,
+            remaining: query.limit.unwrap_or(usize::MAX),
+            page: FIRST_PAGE,
+        })
+    }
+
+    /// The next events that pass; `None` at the end. May be empty in between.
+    pub(super) async fn next(&mut self) -> Result<Option<Events>> {
+        let Some((from, to)) = self.range.filter(|_| self.remaining > 0) else { return Ok(None) };
+        let count = if self.filter.is_some() { self.page } else { self.page.min(self.remaining) };
+        let request = PageRequest { stream: &self.stream, from, to, descending: self.descending, count };
+        let page = self.backend.read(request).await?;
+        let last = page.last().map(|event| event.id).filter(|_| page.len() == count);
+        self.range = last.and_then(|last| match self.descending {
+            true => last.previous().map(|to| (from, to)),
+            false => last.next().map(|from| (from, to)),
+        });
+        self.range = self.range.filter(|(from, to)| from <= to);
+        if !page.is_empty() {
+            self.page = (PAGE_BYTES / (page.text_len() / page.len()).max(1)).clamp(1, LARGEST_PAGE);
+        }
+        let mut events = self.filtered(page);
+        events.truncate(self.remaining);
+        self.remaining -= events.len();
+        Ok(Some(events))
+    }
+
+    fn filtered(&self, page: Events) -> Events {
+        let Some(filter) = &self.filter else { return page };
+        let mut passing = Events::default();
+        page.iter().filter(|event| filter.passes(event.event_type)).for_each(|event| passing.push(event));
+        passing
+    }
+}
+
+/// Lists streams page by page, each once.
+pub(super) struct Listing {
+    backend: Arc<dyn Backend>,
+    pattern: Glob,
+    cursor: Cursor,
+    /// Hashes of the names that were listed: a listing on Redis may repeat some.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Listing {
+    pub(super) fn new(backend: Arc<dyn Backend>, pattern: &str) -> Result<Self> {
+        check::argument("The pattern", pattern)?;
+        let (cursor, seen, hasher) = Default::default();
+        Ok(Listing { backend, pattern: Glob::new(pattern), cursor, seen, hasher })
+    }
+
+    /// The next streams; `None` at the end. May be empty in between.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<StreamInfo>>> {
+        if self.cursor == Cursor::End {
+            return Ok(None);
+        }
+        let cursor = std::mem::take(&mut self.cursor);
+        let (mut page, next) = match self.backend.streams(&self.pattern, cursor.clone()).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.cursor = cursor;
+                return Err(error);
+            }
+        };
+        self.cursor = next;
+        page.retain(|info| self.seen.insert(self.hasher.hash_one(&info.stream)));
+        Ok(Some(page))
+    }
+}
+
+/// Reads many streams, one after the other.
+pub(super) struct GlobalPager {
+    query: Query,
+    listing: Listing,
+    streams: VecDeque<String>,
+    current: Option<Pager>,
+    remaining: usize,
+}
+
+impl GlobalPager {
+    pub(super) fn new(backend: Arc<dyn Backend>, query: Query) -> Result<Self> {
+        query.check()?;
+        let listing = Listing::new(backend, &query.stream)?;
+        let remaining = query.limit.unwrap_or(usize::MAX);
+        Ok(GlobalPager { query, listing, streams: VecDeque::new(), current: None, remaining })
+    }
+
+    /// The next events that pass; `None` at the end. May be empty in between.
+    pub(super) async fn next(&mut self) -> Result<Option<Events>> {
+        loop {
+            if self.remaining == 0 {
+                return Ok(None);
+            }
+            if let Some(pager) = &mut self.current {
+                if let Some(mut events) = pager.next().await? {
+                    events.truncate(self.remaining);
+                    self.remaining -= events.len();
+                    return Ok(Some(events));
+                }
+                self.current = None;
+            }
+            match self.streams.pop_front() {
+                Some(stream) => {
+                    let query = Query { stream, limit: None, ..self.query.clone() };
+                    self.current = Some(Pager::new(self.listing.backend.clone(), &query)?);
+                }
+                None => match self.listing.next().await? {
+                    Some(page) => self.streams.extend(page.into_iter().map(|info| info.stream)),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+}
