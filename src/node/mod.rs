@@ -1,0 +1,22 @@
+//! The Node addon. Converts, calls, converts; the only place that knows napi.
+//!
+//! Everything crosses as text. A method that needs I/O takes a ticket and returns nothing; its
+//! outcome comes later through the one callback that the store was made with, many at a time.
+//! A method that needs none returns its outcome at once. An outcome is JSON text, or `!` and an
+//! error as JSON.
+
+mod clock;
+mod options;
+mod outcome;
+mod pages;
+mod store;
+mod submit;
+mod subscription;
+
+use napi_derive::napi;
+
+/// Folds the events of a run (a JSON array of records) into its status (JSON), or an error.
+#[napi(catch_unwind)]
+pub fn reduce_run(events: String) -> String {
+    outcome::text(crate::state::reduce_run(&events).map(|status| outcome::json(&status)))
+}

@@ -1,0 +1,171 @@
+//! Options and queries as JavaScript hands them over: JSON that the TypeScript layer has checked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::backend::redis::{Address, RedisOptions, TlsOptions};
+use crate::backend::{Glob, Selector};
+use crate::clock::Clock;
+use crate::error::{Code, Error, Result};
+use crate::event::EventId;
+use crate::state::Point;
+use crate::store::{BackendOptions, Limits, Query, StoreOptions};
+
+/// Reads a JSON argument. The text is never part of the message: it may hold a password.
+pub(super) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
+    serde_json::from_str(json).map_err(|_| Error::new(Code::Validation, format!("{what} are malformed.")))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OptionsInput {
+    adapter: Option<String>,
+    prefix: Option<String>,
+    redis: Option<RedisInput>,
+    limits: Option<LimitsInput>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct RedisInput {
+    url: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
+    socket: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    db: Option<u32>,
+    tls: Option<TlsInput>,
+}
+
+#[derive(Deserialize)]
+struct TlsInput {
+    ca: Option<String>,
+    servername: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct LimitsInput {
+    max_event_bytes: Option<usize>,
+    max_queued_bytes: Option<usize>,
+    append_timeout_ms: Option<u64>,
+}
+
+impl OptionsInput {
+    pub(super) fn into_options(self, clock: Option<Arc<dyn Clock>>) -> Result<StoreOptions> {
+        let mut options = match self.adapter.as_deref() {
+            None | Some("memory") => StoreOptions::memory(),
+            Some("redis") => StoreOptions::redis(self.redis.unwrap_or_default().into_options()?),
+            Some(other) => return Err(Error::new(Code::Config, format!("There is no adapter {other:?}."))),
+        };
+        if let (BackendOptions::Memory, Some(clock)) = (&options.backend, &clock) {
+            options.clock = clock.clone();
+        }
+        options.clock = clock.unwrap_or(options.clock);
+        options.prefix = self.prefix.unwrap_or(options.prefix);
+        let limits = self.limits.unwrap_or_default();
+        let defaults = Limits::default();
+        options.limits = Limits {
+            max_event_bytes: limits.max_event_bytes.unwrap_or(defaults.max_event_bytes),
+            max_queued_bytes: limits.max_queued_bytes.unwrap_or(defaults.max_queued_bytes),
+            append_timeout: limits.append_timeout_ms.map_or(defaults.append_timeout, Duration::from_millis),
+        };
+        Ok(options)
+    }
+}
+
+impl RedisInput {
+    fn into_options(self) -> Result<RedisOptions> {
+        let mut options = self.url.as_deref().map_or_else(|| Ok(RedisOptions::default()), RedisOptions::from_url)?;
+        if let Address::Tcp(host, port) = &mut options.address {
+            *host = self.host.unwrap_or_else(|| std::mem::take(host));
+            *port = self.port.unwrap_or(*port);
+        }
+        if let Some(path) = self.socket {
+            options.address = Address::Unix(path.into());
+        }
+        options.username = self.username.or(options.username);
+        options.password = self.password.or(options.password);
+        options.db = self.db.unwrap_or(options.db);
+        if let Some(tls) = self.tls {
+            options.tls = Some(TlsOptions { ca: tls.ca, server_name: tls.servername });
+        }
+        Ok(options)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueryInput {
+    stream: Option<String>,
+    pattern: Option<String>,
+    #[serde(default)]
+    types: Vec<String>,
+    start_ms: Option<f64>,
+    end_ms: Option<f64>,
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<f64>,
+    #[serde(default)]
+    descending: bool,
+}
+
+impl QueryInput {
+    /// Whether many streams are meant.
+    pub(super) fn is_global(&self) -> bool {
+        self.pattern.is_some()
+    }
+
+    pub(super) fn into_query(self) -> Result<Query> {
+        Ok(Query {
+            stream: self.pattern.or(self.stream).unwrap_or_default(),
+            types: self.types,
+            // Instants before 1970 are before every event.
+            start_ms: self.start_ms.map(|ms| ms.max(0.0).ceil() as u64),
+            end_ms: self.end_ms.filter(|ms| *ms >= 0.0).map(|ms| ms as u64),
+            after: self.after.map(|id| id.parse()).transpose()?,
+            before: match self.end_ms {
+                Some(ms) if ms < 0.0 => Some(EventId::MIN),
+                _ => self.before.map(|id| id.parse()).transpose()?,
+            },
+            limit: self.limit.map(|limit| limit as usize),
+            descending: self.descending,
+        })
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SubscriptionInput {
+    stream: Option<Box<str>>,
+    pattern: Option<Box<str>>,
+    after: Option<String>,
+}
+
+impl SubscriptionInput {
+    pub(super) fn into_parts(self) -> Result<(Selector, Option<EventId>)> {
+        let selector = match self.pattern {
+            Some(pattern) => Selector::Pattern(Glob::new(pattern)),
+            None => Selector::Stream(self.stream.unwrap_or_default()),
+        };
+        Ok((selector, self.after.map(|id| id.parse()).transpose()?))
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct PointInput {
+    ms: Option<f64>,
+    id: Option<String>,
+}
+
+impl PointInput {
+    pub(super) fn into_point(self) -> Result<Point> {
+        match self.id {
+            Some(id) => Ok(Point::Event(id.parse()?)),
+            None => Ok(Point::Time(self.ms.unwrap_or_default().max(0.0) as u64)),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The event store for JavaScript.
+
+use std::sync::Arc;
+
+use napi::bindgen_prelude::Function;
+use napi_derive::napi;
+use tokio::sync::Mutex;
+
+use super::clock::NativeClock;
+use super::options::{OptionsInput, PointInput, QueryInput, parse};
+use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
+use super::pages::{NativePages, NativeStreams};
+use super::submit::unpack;
+use super::subscription::NativeSubscription;
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::event::{Envelope, Field};
+use crate::state::RunState;
+use crate::store::EventStore;
+
+/// A store, with the callback that its outcomes go to.
+#[napi]
+pub struct NativeStore {
+    store: EventStore,
+    outlet: Outlet,
+}
+
+#[napi]
+impl NativeStore {
+    /// Opens a store without waiting for its backend.
+    #[napi(constructor)]
+    pub fn new(options: String, callback: Function<'_, CallbackArgs, ()>, clock: Option<&NativeClock>) -> napi::Result<Self> {
+        let outlet = Outlet::new(callback)?;
+        let settle = outlet.clone();
+        let clock = clock.map(|native| native.clock.clone() as Arc<dyn Clock>);
+        let input: OptionsInput = parse("The options", &options).map_err(thrown)?;
+        let options = input.into_options(clock).map_err(thrown)?;
+        let store = EventStore::open_lazily(options, Box::new(move |outcomes| settle.settle(outcomes))).map_err(thrown)?;
+        Ok(NativeStore { store, outlet })
+    }
+
+    /// Waits for the backend.
+    #[napi(catch_unwind)]
+    pub fn connect(&self, ticket: f64) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move { store.connect().await.map(|()| "null".into()) })
+    }
+
+    /// Takes packed appends, which get consecutive tickets from the first on. Returns what is
+    /// known at once as `[ticket, text]`.
+    #[napi(catch_unwind)]
+    pub fn submit(&self, first_ticket: f64, packed: String) -> Vec<(f64, String)> {
+        let (submissions, refused) = unpack(&packed, first_ticket as u64);
+        let mut outcomes = self.store.submit(submissions);
+        outcomes.extend(refused.into_iter().map(|(ticket, error)| (ticket, Err(error))));
+        outcomes.into_iter().map(|(ticket, result)| (ticket as f64, receipt(result))).collect()
+    }
+
+    /// The same for one append to a backend that answers at once.
+    #[napi(catch_unwind)]
+    pub fn append_now(&self, packed: String) -> Option<String> {
+        let (submissions, mut refused) = unpack(&packed, 0);
+        if let Some((_, error)) = refused.pop() {
+            return Some(text(Err(error)));
+        }
+        self.store.submit(submissions).pop().map(|(_, result)| receipt(result))
+    }
+
+    /// Events of one stream as a JSON array.
+    #[napi(catch_unwind)]
+    pub fn query(&self, ticket: f64, query: String) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move {
+            let input: QueryInput = parse("The query", &query)?;
+            store.query(input.into_query()?).await.map(|events| events.to_json())
+        })
+    }
+
+    /// Events of one stream or many, page by page.
+    #[napi]
+    pub fn pages(&self, query: String) -> napi::Result<NativePages> {
+        let pages = || {
+            let input: QueryInput = parse("The query", &query)?;
+            match input.is_global() {
+                true => self.store.iterate_global(input.into_query()?),
+                false => self.store.iterate(input.into_query()?),
+            }
+        };
+        let pages = Arc::new(Mutex::new(pages().map_err(thrown)?));
+        Ok(NativePages { outlet: self.outlet.clone(), pages })
+    }
+
+    /// A subscription that has not begun.
+    #[napi]
+    pub fn subscription(&self) -> NativeSubscription {
+        NativeSubscription { outlet: self.outlet.clone(), store: self.store.clone(), state: Arc::default() }
+    }
+
+    /// Streams whose names match, page by page.
+    #[napi]
+    pub fn streams(&self, pattern: String) -> napi::Result<NativeStreams> {
+        let streams = self.store.streams(&pattern).map_err(thrown)?;
+        Ok(NativeStreams { outlet: self.outlet.clone(), streams: Arc::new(Mutex::new(streams)) })
+    }
+
+    /// Whether a stream was there to be deleted.
+    #[napi(catch_unwind)]
+    pub fn delete_stream(&self, ticket: f64, stream: String) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move { store.delete_stream(&stream).await.map(|deleted| json(&deleted)) })
+    }
+
+    /// How many streams were deleted.
+    #[napi(catch_unwind)]
+    pub fn delete_streams(&self, ticket: f64, pattern: String) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move { store.delete_streams(&pattern).await.map(|count| json(&count)) })
+    }
+
+    /// Adds a member to a sorted index.
+    #[napi(catch_unwind)]
+    pub fn index_add(&self, ticket: f64, key: String, id: String, score: f64) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move { store.index_add(&key, &id, score).await.map(|()| "null".into()) })
+    }
+
+    /// Members of a sorted index as `[id, score]`.
+    #[napi(catch_unwind)]
+    pub fn index_read(&self, ticket: f64, key: String, offset: f64, limit: Option<f64>) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move {
+            let members = store.index_read(&key, offset as usize, limit.map(|limit| limit as usize)).await?;
+            Ok(json(&members))
+        })
+    }
+
+    /// Deletes a sorted index.
+    #[napi(catch_unwind)]
+    pub fn index_delete(&self, ticket: f64, key: String) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move { store.index_delete(&key).await.map(|()| "null".into()) })
+    }
+
+    /// The counters as JSON.
+    #[napi(catch_unwind)]
+    pub fn stats(&self) -> String {
+        json(&self.store.stats())
+    }
+
+    /// Ends the store once everything accepted is settled.
+    #[napi(catch_unwind)]
+    pub fn close(&self, ticket: f64) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet.begin(ticket, async move {
+            store.close().await;
+            Ok("null".into())
+        })
+    }
+
+    /// The value of a key as JSON; empty if it is absent.
+    #[napi(catch_unwind)]
+    pub fn state_get(&self, ticket: f64, run_id: String, key: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move { state?.get(&key).await.map(Option::unwrap_or_default) })
+    }
+
+    /// The value of a key as JSON (empty if it is absent), after the id of the run's last event
+    /// and a space.
+    #[napi(catch_unwind)]
+    pub fn state_get_with_last_id(&self, ticket: f64, run_id: String, key: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move {
+            let (value, last_id) = state?.get_with_last_id(&key).await?;
+            Ok(format!("{last_id} {}", value.unwrap_or_default()))
+        })
+    }
+
+    /// All keys and values as a JSON object.
+    #[napi(catch_unwind)]
+    pub fn state_get_all(&self, ticket: f64, run_id: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move { state?.get_all().await })
+    }
+
+    /// Keys as a JSON array.
+    #[napi(catch_unwind)]
+    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move { state?.list(&prefix).await.map(|keys| json(&keys)) })
+    }
+
+    /// The state at a point as a JSON object.
+    #[napi(catch_unwind)]
+    pub fn state_at(&self, ticket: f64, run_id: String, point: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move { state?.at(read_point(&point)?).await })
+    }
+
+    /// The changes of one key or of all as a JSON array.
+    #[napi(catch_unwind)]
+    pub fn state_history(&self, ticket: f64, run_id: String, key: Option<String>) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move { state?.history(key.as_deref()).await.map(|changes| json(&changes)) })
+    }
+
+    /// How the state differs between two points, as a JSON object.
+    #[napi(catch_unwind)]
+    pub fn state_diff(&self, ticket: f64, run_id: String, from: String, to: String) -> Option<String> {
+        let state = self.state(&run_id, None);
+        self.outlet.begin(ticket, async move {
+            let (from, to) = (read_point(&from)?, read_point(&to)?);
+            state?.diff(from, to).await.map(|diff| diff.to_json())
+        })
+    }
+
+    /// Writes a snapshot; the envelope is a JSON object of texts. Returns the record.
+    #[napi(catch_unwind)]
+    pub fn state_snapshot(&self, ticket: f64, run_id: String, envelope: String) -> Option<String> {
+        let state = self.state(&run_id, Some(&envelope));
+        self.outlet.begin(ticket, async move { state?.snapshot().await })
+    }
+
+    fn state(&self, run_id: &str, envelope: Option<&str>) -> Result<RunState> {
+        let mut fields = Envelope::default();
+        if let Some(json) = envelope {
+            let texts: std::collections::HashMap<String, String> = parse("The envelope", json)?;
+            let known = texts.into_iter().filter_map(|(name, value)| Some((Field::from_name(&name)?, value)));
+            known.for_each(|(field, value)| fields.set(field, value));
+        }
+        Ok(RunState::new(&self.store, run_id, fields))
+    }
+}
+
+fn read_point(point: &str) -> Result<crate::state::Point> {
+    parse::<PointInput>("The point", point)?.into_point()
+}
