@@ -29,7 +29,11 @@ pub struct NativeStore {
 impl NativeStore {
     /// Opens a store without waiting for its backend.
     #[napi(constructor)]
-    pub fn new(options: String, callback: Function<'_, CallbackArgs, ()>, clock: Option<&NativeClock>) -> napi::Result<Self> {
+    pub fn new(
+        options: String,
+        #[napi(ts_arg_type = "(stored: Float64Array, others: Array<[number, string]>) => void")] callback: Function<'_, CallbackArgs, ()>,
+        clock: Option<&NativeClock>,
+    ) -> napi::Result<Self> {
         let outlet = Outlet::new(callback)?;
         let settle = outlet.clone();
         let clock = clock.map(|native| native.clock.clone() as Arc<dyn Clock>);
@@ -44,6 +48,12 @@ impl NativeStore {
     pub fn connect(&self, ticket: f64) -> Option<String> {
         let store = self.store.clone();
         self.outlet.begin(ticket, async move { store.connect().await.map(|()| "null".into()) })
+    }
+
+    /// The name of a run's stream.
+    #[napi]
+    pub fn run_stream(&self, run_id: String) -> String {
+        format!("{}:flow:{run_id}", self.store.prefix())
     }
 
     /// Takes packed appends, which get consecutive tickets from the first on. Returns what is

@@ -1,0 +1,51 @@
+/**
+ * The conformance scenarios of tests/conformance on every backend, as P9 promises: all backends pass one suite.
+ * Some of them tell of P2 (order), P4 (snapshots) and P5 (time travel).
+ */
+
+import { afterAll, beforeAll, describe, test } from 'vitest'
+import { type RedisServer, startRedis } from './support/redis.js'
+import { type Backend, canPlay, loadSubjects, play } from './support/scenario.js'
+
+/** A backend that is brought up for the suite. If it can't be, all its scenarios fail. */
+interface Host extends Pick<Backend, 'name' | 'capabilities'> {
+  start(): Promise<Backend['options']>
+  stop(): Promise<void>
+}
+
+let redis: RedisServer | undefined
+
+const hosts: Host[] = [
+  {
+    name: 'memory',
+    capabilities: ['virtualClock'],
+    start: async () => ({ adapter: 'memory' }),
+    stop: async () => {},
+  },
+  {
+    name: 'redis',
+    capabilities: ['shared'],
+    start: async () => {
+      redis = await startRedis()
+      return { adapter: 'redis', redis: { url: redis.url } }
+    },
+    stop: async () => redis?.stop(),
+  },
+]
+
+const subjects = loadSubjects()
+
+describe.each(hosts)('P9 on $name', ({ name, capabilities, start, stop }) => {
+  const backend: Backend = { name, capabilities, options: {} }
+
+  beforeAll(async () => {
+    backend.options = await start()
+  })
+  afterAll(stop)
+
+  describe.each(subjects)('$subject', ({ scenarios }) => {
+    for (const scenario of scenarios.filter((each) => canPlay(each, backend))) {
+      test(scenario.name, () => play(scenario, backend))
+    }
+  })
+})

@@ -1,0 +1,51 @@
+// Options, errors and the clock for tests.
+import { expectTypeOf } from 'expect-type'
+import { type ErrorCode, EventStore, NuxtQueueError, type StoreStats } from 'nuxt-queue-core'
+import { VirtualClock } from 'nuxt-queue-core/testing'
+
+expectTypeOf(EventStore.open()).toEqualTypeOf<Promise<EventStore>>()
+const store = await EventStore.open({
+  adapter: 'redis',
+  prefix: 'app',
+  redis: { url: 'rediss://localhost', password: 'secret', db: 1, tls: true },
+  limits: { maxEventBytes: 4096, maxQueuedBytes: 1_000_000, appendTimeoutMs: 5000 },
+  clock: new VirtualClock(),
+})
+expectTypeOf(store.stats()).toEqualTypeOf<StoreStats>()
+expectTypeOf(store.close()).toEqualTypeOf<Promise<void>>()
+// @ts-expect-error no such adapter
+await EventStore.open({ adapter: 'kafka' })
+// @ts-expect-error this version has no cache, so no option for it
+await EventStore.open({ cache: { enabled: true } })
+// @ts-expect-error this version has no retention
+await EventStore.open({ retention: { active: 60 } })
+// @ts-expect-error this version writes no snapshots by itself
+await EventStore.open({ snapshotEvery: 100 })
+// @ts-expect-error a port is a number
+await EventStore.open({ redis: { port: '6379' } })
+// @ts-expect-error a clock of one's own would not reach the native side
+await EventStore.open({ clock: Date })
+// @ts-expect-error stores are opened, not made
+new EventStore()
+
+const clock = new VirtualClock('2025-11-05T10:00:00Z')
+expectTypeOf(clock.now()).toEqualTypeOf<number>()
+clock.advance('24h')
+clock.advance(250)
+clock.set(new Date(0))
+// @ts-expect-error a step is a number or a text
+clock.advance(new Date())
+
+const error = new NuxtQueueError('NQ_CONFLICT', 'The stream has moved on.', { cause: new Error('why') })
+expectTypeOf(error).toExtend<Error>()
+expectTypeOf(error.code).toEqualTypeOf<ErrorCode>()
+expectTypeOf<ErrorCode>().toExtend<string>()
+if (error.code === 'NQ_CONFLICT') expectTypeOf(error.code).toEqualTypeOf<'NQ_CONFLICT'>()
+// @ts-expect-error no such code
+if (error.code === 'NQ_NOTHING') error.message
+// @ts-expect-error a code is needed
+new NuxtQueueError('The stream has moved on.')
+
+// Helper types of the declarations stay inside.
+// @ts-expect-error not exported
+export type { Payload } from 'nuxt-queue-core'

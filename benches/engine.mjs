@@ -1,0 +1,87 @@
+// Measures the variants of a benchmark in turn (A B C A B C …), so that what the neighbours on the
+// machine do hits all of them alike.
+
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { median, quantile } from './statistics.mjs'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage = runInNewContext('gc')
+
+/**
+ * @typedef {object} Benchmark
+ * @property {string} name unique; `--only` looks in here
+ * @property {Variant[]} variants the first is the baseline
+ * @property {(subject: any, round: number) => Promise<any>} [prepare] before each round, not timed
+ * @property {(subject: any, prepared: any) => any} work timed
+ * @property {(subject: any, prepared: any, outcome: any) => Promise<void>} check throws when the result is wrong; not timed
+ * @property {Metric[]} metrics
+ *
+ * @typedef {object} Variant
+ * @property {string} name
+ * @property {boolean} [core] whether it is nuxt-queue-core
+ * @property {() => Promise<any>} open gives the subject, which has `close()`
+ *
+ * @typedef {object} Metric
+ * @property {string} name its row in the table
+ * @property {string} unit
+ * @property {'higher' | 'lower'} better
+ * @property {(ms: number, outcome: any) => number} value
+ * @property {number} [target] at least this many times as good as the baseline
+ * @property {number} [below] the value itself must stay under this
+ */
+
+/**
+ * @param {Benchmark} benchmark
+ * @param {{ rounds: number, warmUps: number }} plan
+ * @returns {Promise<object[]>} one result per metric
+ */
+export async function measure(benchmark, { rounds, warmUps }) {
+  const opened = []
+  try {
+    for (const variant of benchmark.variants) {
+      opened.push({ variant, subject: await variant.open(), samples: benchmark.metrics.map(() => []) })
+    }
+    for (let round = -warmUps; round < rounds; round++) {
+      for (const entry of opened) await measureOnce(benchmark, entry, round)
+    }
+  } finally {
+    await Promise.all(opened.map(({ subject }) => subject.close()))
+  }
+  return benchmark.metrics.map((metric, i) => summarize(metric, opened, i))
+}
+
+async function measureOnce(benchmark, { variant, subject, samples }, round) {
+  const prepared = await benchmark.prepare?.(subject, round)
+  collectGarbage()
+  const start = performance.now()
+  const outcome = await benchmark.work(subject, prepared)
+  const ms = performance.now() - start
+  try {
+    await benchmark.check(subject, prepared, outcome)
+  } catch (cause) {
+    throw new Error(`${benchmark.name}: ${variant.name}: ${cause.message}`, { cause })
+  }
+  if (round < 0) return
+  for (const [i, metric] of benchmark.metrics.entries()) samples[i].push(metric.value(ms, outcome))
+}
+
+function summarize(metric, opened, index) {
+  const baseline = opened[0].samples[index]
+  const variants = opened.map(({ variant, samples }) => {
+    const ratios = samples[index].map((value, round) => timesAsGood(metric, value, baseline[round]))
+    return {
+      name: variant.name,
+      core: variant.core === true,
+      median: median(samples[index]),
+      ratio: median(ratios),
+      spread: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
+      samples: samples[index],
+    }
+  })
+  return { name: metric.name, unit: metric.unit, target: metric.target, below: metric.below, variants }
+}
+
+function timesAsGood({ better }, value, baseline) {
+  return better === 'higher' ? value / baseline : baseline / value
+}

@@ -1,0 +1,923 @@
+/**
+ * The typed surface of `nuxt-queue-core`: events, the store that keeps them, and the state of a run
+ * folded from them.
+ *
+ * Units: times are milliseconds since the Unix epoch or ISO 8601 text in UTC, durations are
+ * milliseconds, sizes are bytes. Every failure is a {@link NuxtQueueError} with a stable `code`.
+ *
+ * @packageDocumentation
+ */
+
+import type { VirtualClock } from './testing.js'
+
+// ------------------------------------------------------------------ events
+
+/**
+ * All event types and what each carries as `data`.
+ *
+ * Open to declaration merging: add your own types once, and `append`, `query`, `iterate` and
+ * `subscribe` know them everywhere in the program.
+ *
+ * - `data` travels as JSON. Declare what `JSON.parse` gives back: a `Date` comes back as `string`.
+ * - An entry that includes `undefined` (`undefined`, `{ … } | undefined`, `unknown`) makes `data` optional.
+ * - Give a type one owner and a dotted name such as `order.paid`, so that `order.*` finds the family.
+ * - Don't merge an index signature (`[type: string]: …`): it would make every type name valid.
+ *   For a name known only at run time see {@link UntypedEvent}.
+ *
+ * Types named as an alias are what the original nuxt-queue module writes. Reducers read both names;
+ * the store never rewrites one into the other.
+ *
+ * @example
+ * ```ts
+ * declare module 'nuxt-queue-core' {
+ *   interface EventMap {
+ *     'order.paid': { orderId: string, cents: number }
+ *   }
+ * }
+ *
+ * await store.append('nq:flow:42', { type: 'order.paid', data: { orderId: 'A7', cents: 1290 } })
+ * const [paid] = await store.query({ stream: 'nq:flow:42', types: ['order.*'] })
+ * paid?.data.cents // number
+ * ```
+ */
+export interface EventMap {
+  /** A run began. `input` is what it was started with; `triggeredBy` and `fireId` name what started it. */
+  'flow.started': { input?: unknown; triggeredBy?: string; fireId?: string }
+  /** A run ended well. */
+  'flow.completed': { result?: unknown }
+  /** A run ended with an error. `error` is the message, `failedStep` the step that gave up. */
+  'flow.failed': { error: string; stack?: string; failedStep?: string }
+  /** A run was canceled. */
+  'flow.canceled': { reason?: string }
+  /** A run has made no progress and nothing is left that could move it. */
+  'flow.stalled': { reason?: string }
+
+  /** A step began; `attempt` of the envelope counts its tries. */
+  'flow.step.started': { input?: unknown }
+  /** A step ended well. */
+  'flow.step.completed': { result?: unknown }
+  /** A step ended with an error. */
+  'flow.step.failed': { error: string; stack?: string }
+  /** A failed step is tried again after `delay` milliseconds, as try `nextAttempt` of `maxAttempts`. */
+  'flow.step.retry': { error: string; nextAttempt: number; maxAttempts: number; delay?: number }
+  /** A step waits for the await of this id. */
+  'flow.step.paused': { awaitId: string }
+  /** A step goes on after the await of this id. */
+  'flow.step.resumed': { awaitId: string }
+  /** A step emitted `name` to the steps that subscribe to it, with a payload or with keys of its own. */
+  emit: { name: string; payload?: unknown; [key: string]: unknown }
+
+  /** A state key got a value; from `expiresAt` (ISO 8601) on the key is absent. */
+  'state.set': { key: string; value: unknown; expiresAt?: string }
+  /** A state key was removed. */
+  'state.delete': { key: string }
+  /** Several changes of state at once, applied in order. */
+  'state.batch': { operations: Array<{ type: 'set'; key: string; value: unknown } | { type: 'delete'; key: string }> }
+  /** The whole state at this point, replacing everything before it. */
+  'state.snapshot': Record<string, unknown>
+
+  /** A log line for developers. */
+  'log.debug': LogData
+  /** A log line about normal work. */
+  'log.info': LogData
+  /** A log line about something that may need attention. */
+  'log.warn': LogData
+  /** A log line about a failure. */
+  'log.error': LogData
+
+  /** A trigger was registered. The definition holds no functions and no secret, only a secret's name. */
+  'trigger.registered': { definition: Record<string, unknown> }
+  /** Fields of a trigger's definition were replaced. */
+  'trigger.updated': { changes: Record<string, unknown> }
+  /** A trigger fires again. */
+  'trigger.enabled': { reason?: string } | undefined
+  /** A trigger no longer fires, until it is enabled. */
+  'trigger.disabled': { reason?: string } | undefined
+  /** A trigger was removed. */
+  'trigger.removed': { reason?: string } | undefined
+  /** A flow subscribed to a trigger. `auto` starts a run at each firing, `manual` only records it. */
+  'trigger.subscribed': { flowName: string; mode?: 'auto' | 'manual' }
+  /** A flow no longer subscribes to a trigger. */
+  'trigger.unsubscribed': { flowName: string }
+  /** A trigger fired. `scheduledTime` (ISO 8601) is the instant that was due, `userId` who ran it by hand. */
+  'trigger.fired': { fireId: string; payload?: unknown; scheduledTime?: string; userId?: string; awaitId?: string }
+  /** A firing was handed to every subscribed flow. */
+  'trigger.processed': { fireId: string; runs: Array<{ flowName: string; runId: string }> }
+  /** A firing that was due did not happen, and why. */
+  'trigger.skipped': { reason: string; fireId?: string; scheduledTime?: string }
+  /** A firing could not be processed. */
+  'trigger.failed': { error: string; stack?: string; fireId?: string }
+  /** A run waits for a trigger, until `deadline` (ISO 8601) if there is one. */
+  'trigger.awaiting': { awaitId: string; deadline?: string; data?: unknown }
+  /** An await got its answer. */
+  'trigger.resolved': { awaitId: string; fireId?: string; data?: unknown }
+  /** An await's deadline passed first. */
+  'trigger.timeout': { awaitId: string; deadline?: string }
+  /** An await was canceled. */
+  'trigger.canceled': { awaitId: string; reason?: string }
+
+  /** A worker offers to process a queue; the envelope names worker and instance. */
+  'worker.registered': { queue: string; flows?: string[] }
+  /** A worker is alive. */
+  'worker.heartbeat': { queue?: string } | undefined
+  /** A worker stopped. */
+  'worker.deregistered': { reason?: string } | undefined
+  /** An instance offers a step of a flow; the envelope names flow, step, worker and instance. */
+  'flow.step.registered': {
+    queue: string
+    role: 'entry' | 'step'
+    subscribes?: string[]
+    emits?: string[]
+    version?: string
+  }
+  /** A process joined. */
+  'instance.started': { version?: string; queues?: string[] } | undefined
+  /** A process is alive. */
+  'instance.heartbeat': { queues?: string[]; workerCount?: number } | undefined
+  /** A process left in good order. */
+  'instance.shutdown': { reason?: string } | undefined
+
+  /** Alias of `flow.started`. */
+  'flow.start': EventMap['flow.started']
+  /** Alias of `flow.step.started`. */
+  'step.started': EventMap['flow.step.started']
+  /** Alias of `flow.step.completed`. */
+  'step.completed': EventMap['flow.step.completed']
+  /** Alias of `flow.step.failed`. */
+  'step.failed': EventMap['flow.step.failed']
+  /** Alias of `flow.step.retry`; the original gives `reason` in place of `error`. */
+  'step.retry': { nextAttempt: number; maxAttempts?: number; delay?: number; error?: string; reason?: string }
+  /** Alias of the four `log.*` types, told apart by `level`; metadata are keys of their own. */
+  log: LogData & Record<string, unknown>
+}
+
+/** What a log event carries. */
+export interface LogData {
+  /** `debug`, `info`, `warn` or `error`; for `log.…` types the same as the type's last part. */
+  level: string
+  /** The line. */
+  message: string
+  /** Anything else worth keeping, as JSON. */
+  metadata?: Record<string, unknown>
+}
+
+/**
+ * Where an event comes from and what it belongs to. Every field is optional; `undefined` means absent.
+ * Texts have 1 to 512 bytes of UTF-8 and no control characters.
+ */
+export interface EventEnvelope {
+  /** The run. */
+  runId?: string
+  /** The name of the run's flow. */
+  flowName?: string
+  /** The step that wrote the event. */
+  stepName?: string
+  /** One execution of a step. */
+  stepId?: string
+  /** Which try of the step this is, a whole number from 0. */
+  attempt?: number
+  /** The process that wrote the event. */
+  instanceId?: string
+  /** The worker that wrote the event. */
+  workerId?: string
+  /** The job queue. */
+  queue?: string
+  /** The trigger that the event is about. */
+  triggerName?: string
+  /** Shared by all events that belong to one piece of work, across runs. */
+  correlationId?: string
+  /** The id of what led to this event. */
+  causationId?: string
+}
+
+/** The name of a known event type: a key of {@link EventMap}. */
+export type EventType = keyof EventMap & string
+
+/** `{ data }` with the payload `D`, optional where `D` includes `undefined`. */
+type Payload<D> = undefined extends D ? { data?: D } : { data: D }
+
+/**
+ * An event to be appended: type, payload, envelope. For several types `T` this is a union, so that
+ * checking `type` narrows `data`.
+ *
+ * @example
+ * ```ts
+ * const event: NewEvent<'state.set'> = { type: 'state.set', runId: '42', data: { key: 'epoch', value: 1 } }
+ * ```
+ */
+export type NewEvent<T extends EventType = EventType> = T extends EventType
+  ? EventEnvelope & { type: T } & Payload<EventMap[T]>
+  : never
+
+/**
+ * A stored event. For several types `T` this is a union: `record.type === 'state.set'` narrows `record.data`.
+ *
+ * The store holds what was written. A stream may hold types that this program does not declare
+ * (written by another program, or by a cast), so give a `switch` over `type` a default branch.
+ *
+ * @example
+ * ```ts
+ * for (const record of await store.query({ stream: 'nq:flow:42' })) {
+ *   if (record.type === 'state.set') console.log(record.timestamp, record.data.key)
+ * }
+ * ```
+ */
+export type EventRecord<T extends EventType = EventType> = T extends EventType ? NewEvent<T> & RecordPlace : never
+
+/** What the store adds to an event. */
+export interface RecordPlace {
+  /**
+   * `<ms>-<seq>`: milliseconds since the Unix epoch and a counter within the millisecond. Strictly
+   * increasing within its stream. The form of Redis stream ids
+   * ({@link https://redis.io/docs/latest/develop/data-types/streams/#entry-ids}), on every backend.
+   * Compare ids as two numbers, not as text.
+   */
+  id: string
+  /** The name of the stream that holds the event. */
+  stream: string
+  /** The instant of `id` as ISO 8601 (RFC 3339) text in UTC with milliseconds: `2025-11-05T10:00:03.000Z`. */
+  timestamp: string
+}
+
+/**
+ * An event whose type is known only at run time. To append one, vouch for it with a cast.
+ *
+ * @example
+ * ```ts
+ * const event: UntypedEvent = { type: `plugin.${name}`, data: JSON.parse(body) }
+ * await store.append(stream, event as NewEvent)
+ * ```
+ */
+export type UntypedEvent = EventEnvelope & { type: string; data?: unknown }
+
+/**
+ * A stored event of any type. Every {@link EventRecord} is one, so no cast is needed to handle
+ * types that the program does not declare.
+ *
+ * @example
+ * ```ts
+ * const records: UntypedRecord[] = await store.query({ stream: 'nq:flow:42' })
+ * records.filter(record => record.type.startsWith('plugin.'))
+ * ```
+ */
+export type UntypedRecord = UntypedEvent & RecordPlace
+
+/** `flow.*` and `flow.step.*` for `flow.step.started`. */
+type Families<T extends string, Head extends string = ''> = T extends `${infer Part}.${infer Rest}`
+  ? `${Head}${Part}.*` | Families<Rest, `${Head}${Part}.`>
+  : never
+
+/** What `types` of a query accepts: a known type, or a family such as `state.*` or `flow.step.*`. */
+export type TypePattern = EventType | Families<EventType>
+
+/**
+ * The event types that `P` selects: `state.*` selects every type that begins with `state.`, however
+ * many parts follow; a plain `string` may select any.
+ */
+export type MatchingType<P extends string> = string extends P
+  ? EventType
+  : P extends `${infer Family}.*`
+    ? Extract<EventType, `${Family}.${string}`>
+    : Extract<EventType, P>
+
+// ------------------------------------------------------------------ store
+
+/** Options of {@link EventStore.open}. Unknown options are refused with `NQ_CONFIG`. */
+export interface StoreOptions {
+  /**
+   * Where events live. Default `'memory'`: in this process, gone when the store is closed.
+   *
+   * `'redis'`: Redis 6.2 or later, or Valkey. `'file'` and `'postgres'` are reserved: in this version
+   * opening with one of them fails with `NQ_CONFIG`.
+   */
+  adapter?: 'memory' | 'file' | 'redis' | 'postgres'
+  /** First part of the keys that the store itself forms, such as `nq:flow:{runId}`. Default `'nq'`. */
+  prefix?: string
+  /** Where Redis is, for `adapter: 'redis'`. */
+  redis?: RedisOptions
+  /** Reserved for `adapter: 'postgres'`, which fails with `NQ_CONFIG` in this version. */
+  postgres?: { connectionString?: string; schema?: string; tls?: object | boolean }
+  /** Reserved for `adapter: 'file'`, which fails with `NQ_CONFIG` in this version. */
+  file?: { dir: string; fsync?: boolean }
+  /** Bounds on events and on what may wait to be written. */
+  limits?: StoreLimits
+  /**
+   * The clock that the store asks for the time. Default: the system's. It gives the ids of the memory
+   * backend and decides when a state key has expired; on Redis ids come from the server's clock.
+   * Time limits of the network always run in real time.
+   */
+  clock?: VirtualClock
+}
+
+/** How to reach Redis. Fields given beside `url` replace those parts of it. */
+export interface RedisOptions {
+  /** `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or `unix:///path` for a socket. */
+  url?: string
+  /** Host name or address. Default `'127.0.0.1'`. */
+  host?: string
+  /** TCP port. Default `6379`. */
+  port?: number
+  /** ACL user. Default: the server's default user. */
+  username?: string
+  /** Password. It appears in no event, log or error. */
+  password?: string
+  /** Database number. Default `0`. */
+  db?: number
+  /** `true`: encrypted, trusting the system's certificate authorities. Default `false`, for `rediss://` `true`. */
+  tls?: boolean | RedisTlsOptions
+  /** Reserved: opening with it fails with `NQ_CONFIG` in this version. */
+  cluster?: string[]
+  /** Reserved: opening with it fails with `NQ_CONFIG` in this version. */
+  sentinel?: { hosts: string[]; name: string }
+}
+
+/** How to check the certificate of a Redis server. It is always checked. */
+export interface RedisTlsOptions {
+  /** Certificate authorities as PEM text, in place of the system's. */
+  ca?: string
+  /** The name that the certificate has to carry. Default: the host. */
+  servername?: string
+}
+
+/** Bounds of a store. Each is a positive whole number. */
+export interface StoreLimits {
+  /** Largest event, in bytes of its type, envelope and JSON text. Beyond it: `NQ_TOO_LARGE`. Default 1,048,576 (1 MiB). */
+  maxEventBytes?: number
+  /** Bytes of appends that may wait to be acknowledged. Beyond it `append` waits; nothing is dropped. Default 67,108,864 (64 MiB). */
+  maxQueuedBytes?: number
+  /** Milliseconds until a waiting append fails with `NQ_TIMEOUT`. Default 10,000. */
+  appendTimeoutMs?: number
+}
+
+/** An instant: a `Date`, milliseconds since the Unix epoch, or ISO 8601 text (see {@link Query.startTime}). */
+export type Time = string | number | Date
+
+/**
+ * What to read from one stream. `P` are the type names and families that `types` lists; they decide
+ * the type of the records.
+ */
+export interface Query<P extends string = string> {
+  /** The stream's full name, such as `nq:flow:42`. */
+  stream: string
+  /** Only these types, by exact name or by family (`'state.*'`). Default: all. Applied before `limit`. */
+  types?: ReadonlyArray<P>
+  /**
+   * Only events of this instant or later. Text is ISO 8601 as in RFC 3339
+   * ({@link https://www.rfc-editor.org/rfc/rfc3339}): a date and time with `Z` or an offset, or a date
+   * alone, which is midnight UTC.
+   */
+  startTime?: Time
+  /** Only events of this instant or earlier, including all events of its millisecond. Text as in `startTime`. */
+  endTime?: Time
+  /** Only events with a greater id. */
+  after?: string
+  /** Only events with a smaller id. */
+  before?: string
+  /** At most this many events, a whole number from 1. Default: no limit. */
+  limit?: number
+  /** `'asc'`: oldest first (default). `'desc'`: newest first, so that `limit` keeps the newest. */
+  order?: 'asc' | 'desc'
+  /** How fresh the answer has to be. In this version every read goes to the stream, so both give the newest. */
+  consistency?: 'cached' | 'strong'
+}
+
+/** What to read from many streams. `limit` counts over all of them, after `types` and `filter`. */
+export interface GlobalQuery<P extends string = string> extends Omit<Query<P>, 'stream'> {
+  /**
+   * Which streams, as a glob of Redis ({@link https://redis.io/docs/latest/commands/keys/}): `*`, `?`,
+   * `[a-c]`, `[^x]`, and `\` before a character that is meant literally. Matched on bytes.
+   */
+  pattern: string
+  /** Keeps the events for which it returns `true`. What it throws rejects the read. */
+  filter?: (event: EventRecord<MatchingType<P>>) => boolean
+}
+
+/** `Q` where `P` is a plain `string` (names known only at run time), nothing where it is a literal. */
+type IfDynamic<P extends string, Q> = string extends P ? Q : never
+
+/** Conditions of an append. Both are checked and acted on in one atomic step of the backend. */
+export interface AppendOptions {
+  /**
+   * Append only if this is the id of the stream's last event; `'0-0'`: only if the stream does not
+   * exist. Otherwise `NQ_CONFLICT` and nothing is stored.
+   */
+  expectedLastId?: string
+  /**
+   * A second append to the stream with the same key stores nothing and resolves with the first one's
+   * record, whatever it carries and whether or not `expectedLastId` still holds. Remembered for 7 days,
+   * or until the stream is deleted.
+   */
+  idempotencyKey?: string
+}
+
+/** Options of {@link EventStore.subscribe}. */
+export interface SubscribeOptions {
+  /**
+   * Deliver the stored events with a greater id first. `'0-0'`: from the beginning. Default: only
+   * events that are appended after `subscribe` has resolved.
+   */
+  after?: string
+  /** Called once, when all events stored before the subscription began have been handled. */
+  onCaughtUp?: () => void
+  /**
+   * Called with what the handler threw or rejected with, and the event. The subscription goes on.
+   * Default: `process.emitWarning`.
+   */
+  onError?: (error: unknown, event: EventRecord) => void
+}
+
+/** A running subscription. */
+export interface Subscription {
+  /** Ends it: no further call of the handler begins. A second call does nothing. */
+  unsubscribe(): Promise<void>
+}
+
+/** A stream as {@link EventStore.streams} lists it. */
+export interface StreamInfo {
+  /** Its full name. */
+  stream: string
+  /** The id of its last event. */
+  lastId: string
+  /** How many events it holds. */
+  length: number
+}
+
+/** A member of a sorted index. */
+export interface IndexEntry {
+  /** The member, such as a run's id. */
+  id: string
+  /** What it is sorted by, such as the start time in milliseconds. */
+  score: number
+}
+
+/** Counters since the store was opened. */
+export interface StoreStats {
+  /** Reads answered from the cache. Always 0 in this version, which has no cache. */
+  hits: number
+  /** Reads that the cache could not answer. Always 0 in this version. */
+  misses: number
+  /** Cached runs brought up to date by an own append. Always 0 in this version. */
+  advances: number
+  /** Cached runs dropped because of a foreign write. Always 0 in this version. */
+  invalidations: number
+  /** Bytes held by the cache. Always 0 in this version. */
+  cachedBytes: number
+  /** Events stored by this store. */
+  appended: number
+  /** Groups of appends sent to the backend; `appended / pipelines` is the mean size of a group. */
+  pipelines: number
+}
+
+/**
+ * An ordered, durable log of events in named streams.
+ *
+ * An open store does not keep the process alive; a pending promise does. Names of streams have 1 to
+ * 512 bytes of UTF-8, names of types 1 to 128, both without control characters.
+ *
+ * Every method can fail with `NQ_CLOSED` after {@link EventStore.close | close()}; on Redis also with
+ * `NQ_UNAVAILABLE` (it can't be reached), `NQ_TIMEOUT` (no answer in time) and `NQ_BACKEND` (it refused).
+ *
+ * @example
+ * ```ts
+ * import { EventStore } from 'nuxt-queue-core'
+ *
+ * const store = await EventStore.open({ adapter: 'redis', redis: { url: 'redis://localhost:6379' } })
+ * await store.append('nq:flow:42', { type: 'log.info', runId: '42', data: { level: 'info', message: 'hello' } })
+ * const logs = await store.query({ stream: 'nq:flow:42', types: ['log.*'], order: 'desc', limit: 10 })
+ * await store.close()
+ * ```
+ */
+export class EventStore {
+  private constructor()
+
+  /**
+   * Opens a store and checks that its backend answers.
+   *
+   * @throws `NQ_CONFIG` for options that can't work, also a server that is too old or refuses the log-in,
+   * `NQ_UNAVAILABLE` if it can't be reached (the message names host and port, never the password),
+   * `NQ_BINDING` if the native addon for this platform can't be loaded.
+   */
+  static open(options?: StoreOptions): Promise<EventStore>
+
+  /**
+   * Appends an event and resolves with its record once the backend has it. Appends to a stream are
+   * stored in the order of the calls, awaited or not. After a dropped connection the event is there
+   * exactly once.
+   *
+   * @param stream The stream's full name. It begins to exist with its first event.
+   * @throws `NQ_INVALID_EVENT` for a bad stream name, type, envelope or payload (the message gives the
+   * path of what JSON can't hold, such as `data.model.weights[3]`), `NQ_TOO_LARGE` over
+   * `limits.maxEventBytes`, `NQ_CONFLICT` if `expectedLastId` no longer holds, `NQ_VALIDATION` for
+   * malformed options, `NQ_TIMEOUT` after `limits.appendTimeoutMs` (the message says whether the event
+   * may have been stored).
+   */
+  append<T extends EventType>(stream: string, event: NewEvent<T>, options?: AppendOptions): Promise<EventRecord<T>>
+
+  /**
+   * Appends several events: all or none, next to each other, in the order given.
+   *
+   * @returns The records, in the same order.
+   * @throws As {@link EventStore.append}; also `NQ_VALIDATION` for an empty list.
+   */
+  appendBatch<T extends EventType>(
+    stream: string,
+    events: ReadonlyArray<NewEvent<T>>,
+    options?: AppendOptions,
+  ): Promise<EventRecord<T>[]>
+
+  /**
+   * Reads events of one stream. There is no limit unless you set one; a stream that does not exist has
+   * no events. The type of `data` follows from `types`.
+   *
+   * @throws `NQ_VALIDATION` for a malformed id, time, limit, order or type, `NQ_BACKEND` if the
+   * name belongs to a key that is no stream.
+   * @example
+   * ```ts
+   * const sets = await store.query({ stream: 'nq:flow:42', types: ['state.set'] })
+   * sets[0]?.data.key // string
+   * ```
+   */
+  query<T extends EventType = EventType>(query: Query<T>): Promise<EventRecord<T>[]>
+  /** Reads events of one stream, with `types` known only at run time. */
+  query<P extends string>(query: IfDynamic<P, Query<P>>): Promise<EventRecord[]>
+  /** Reads events of one stream, with families such as `state.*` in `types`. */
+  query<P extends TypePattern>(query: Query<P>): Promise<EventRecord<MatchingType<P>>[]>
+
+  /**
+   * Reads events of every stream whose name matches `pattern`: in id order within each stream, streams
+   * in no promised order.
+   *
+   * @throws As {@link EventStore.query}, and what `filter` throws.
+   * @example
+   * ```ts
+   * const failed = await store.queryGlobal({
+   *   pattern: 'nq:flow:*',
+   *   types: ['flow.failed'],
+   *   filter: event => event.data.error.includes('OutOfMemory')
+   * })
+   * ```
+   */
+  queryGlobal<T extends EventType = EventType>(query: GlobalQuery<T>): Promise<EventRecord<T>[]>
+  /** Reads events of many streams, with `types` known only at run time. */
+  queryGlobal<P extends string>(query: IfDynamic<P, GlobalQuery<P>>): Promise<EventRecord[]>
+  /** Reads events of many streams, with families such as `state.*` in `types`. */
+  queryGlobal<P extends TypePattern>(query: GlobalQuery<P>): Promise<EventRecord<MatchingType<P>>[]>
+
+  /**
+   * The answer of {@link EventStore.query} as the text of one JSON array, never parsed on its way: for
+   * HTTP and WebSocket answers.
+   *
+   * @throws As {@link EventStore.query}.
+   */
+  queryText(query: Query): Promise<string>
+
+  /**
+   * The events of {@link EventStore.query} (with `stream`) or {@link EventStore.queryGlobal} (with
+   * `pattern`) one by one, in bounded memory. Leaving the loop ends the read.
+   *
+   * @throws As {@link EventStore.query}, from the loop.
+   * @example
+   * ```ts
+   * for await (const event of store.iterate({ stream: 'nq:flow:42', types: ['log.error'] })) {
+   *   console.log(event.timestamp, event.data.message)
+   * }
+   * ```
+   */
+  iterate<T extends EventType = EventType>(query: Query<T> | GlobalQuery<T>): AsyncIterable<EventRecord<T>>
+  /** The events of a query one by one, with `types` known only at run time. */
+  iterate<P extends string>(query: IfDynamic<P, Query<P> | GlobalQuery<P>>): AsyncIterable<EventRecord>
+  /** The events of a query one by one, with families such as `state.*` in `types`. */
+  iterate<P extends TypePattern>(query: Query<P> | GlobalQuery<P>): AsyncIterable<EventRecord<MatchingType<P>>>
+
+  /**
+   * Calls `handler` with the events of a stream, or of every stream that matches a glob (see
+   * {@link GlobalQuery.pattern}), also of those that begin later. In order within each stream, one call
+   * at a time: a returned promise is awaited before the next. No gap and no event twice, over the seam
+   * between stored and new events and over a reconnect. A slow handler holds up only its own subscription.
+   *
+   * Resolves once the subscription is established. Note the last `event.id` handled and pass it as
+   * `after` to go on there next time.
+   *
+   * @throws `NQ_VALIDATION` for a malformed name, pattern or `after`.
+   * @example
+   * ```ts
+   * const subscription = await store.subscribe('nq:flow:*', event => {
+   *   if (event.type === 'flow.failed') console.error(event.runId, event.data.error)
+   * })
+   * await subscription.unsubscribe()
+   * ```
+   */
+  subscribe(
+    streamOrPattern: string,
+    handler: (event: EventRecord) => void | Promise<void>,
+    options?: SubscribeOptions,
+  ): Promise<Subscription>
+
+  /**
+   * The streams whose names match a glob (see {@link GlobalQuery.pattern}), in no promised order.
+   *
+   * @throws `NQ_VALIDATION` for an empty pattern, from the loop.
+   */
+  streams(pattern: string): AsyncIterable<StreamInfo>
+
+  /** Deletes a stream. Resolves with whether it existed. */
+  deleteStream(stream: string): Promise<boolean>
+
+  /**
+   * Deletes every stream whose name matches a glob (see {@link GlobalQuery.pattern}). Keys that are
+   * no streams stay.
+   *
+   * @returns How many were deleted.
+   */
+  deleteStreams(pattern: string): Promise<number>
+
+  /**
+   * Puts `id` into the sorted index `key`, or moves it there to another score.
+   *
+   * @param key The index's full name, such as `nq:flows:{flowName}`.
+   * @throws `NQ_VALIDATION` for an empty key or id, or a score that is no finite number.
+   */
+  indexAdd(key: string, id: string, score: number): Promise<void>
+
+  /**
+   * Reads a sorted index: highest score first, equal scores by id descending. Without `limit` all of
+   * it, from `offset` (default 0) on.
+   *
+   * @throws `NQ_VALIDATION` for an `offset` below 0 or a `limit` below 1.
+   */
+  indexRead(key: string, options?: { offset?: number; limit?: number }): Promise<IndexEntry[]>
+
+  /** Deletes a sorted index; one that does not exist is fine. */
+  indexDelete(key: string): Promise<void>
+
+  /**
+   * The state of one run, kept in the stream `{prefix}:flow:{runId}`. Costs nothing until it is used.
+   *
+   * @typeParam S The run's state, key by key.
+   * @param envelope Added to every event that the state writes, beside `runId`.
+   * @throws `NQ_INVALID_EVENT` for a bad run id or envelope.
+   */
+  state<S extends object = Record<string, unknown>>(runId: string, envelope?: EventEnvelope): RunState<S>
+
+  /** Counters since the store was opened. */
+  stats(): StoreStats
+
+  /**
+   * Refuses new calls with `NQ_CLOSED`, writes what was accepted, ends subscriptions, and resolves when
+   * all that is done. A second call resolves with the first.
+   */
+  close(): Promise<void>
+}
+
+// ------------------------------------------------------------------ state
+
+/**
+ * A point in a run's history: an instant (`Date`, milliseconds, ISO 8601 text as in
+ * {@link Query.startTime}) or an event (`'1762336803000-0'`, or `{ id }`). An instant includes all
+ * events of its millisecond; an event includes itself.
+ */
+export type Point = Date | string | number | { id: string }
+
+/** One change of one key, as {@link RunState.history} lists it. */
+export interface HistoryEntry {
+  /** The id of the event that made the change. */
+  id: string
+  /** Its instant, ISO 8601. */
+  timestamp: string
+  /** The key. */
+  key: string
+  /** The new value; absent for a removal. */
+  value?: unknown
+  /** `true` if the key was removed. */
+  deleted?: true
+  /** The step that did it, if the event says so. */
+  stepName?: string
+}
+
+/** What changed between two points. */
+export interface StateDiff {
+  /** Keys that came, with their values. */
+  added: Record<string, unknown>
+  /** Keys that went, with their last values. */
+  removed: Record<string, unknown>
+  /** Keys whose value is another, with both values. */
+  changed: Record<string, { from: unknown; to: unknown }>
+  /**
+   * For each key above, the id of the event that did it. Not enumerable, so it does not show up when
+   * the diff is printed, compared or turned into JSON.
+   */
+  readonly events: Readonly<Record<string, string>>
+}
+
+/**
+ * The state of one run: a map of keys to JSON values, folded from the events of the run's stream.
+ *
+ * A missing or expired key is `undefined`, a stored `null` is `null`. Any text is a key, also
+ * `__proto__`. Get one from {@link EventStore.state}. Methods fail as those of {@link EventStore} do.
+ *
+ * @typeParam S The run's state, key by key.
+ * @example
+ * ```ts
+ * const state = store.state<{ epoch: number, loss: number }>('42')
+ * await state.setBatch({ epoch: 1, loss: 0.4 })
+ * await state.patch('epoch', epoch => (epoch ?? 0) + 1)
+ * await state.get('epoch')           // 2
+ * await state.at('2025-11-05T10:00:03Z') // the state as it was then
+ * ```
+ */
+export class RunState<S extends object = Record<string, unknown>> {
+  private constructor()
+
+  /** The value of a key, or `undefined`. For `consistency` see {@link Query.consistency}. */
+  get<K extends keyof S & string>(key: K, options?: { consistency?: 'cached' | 'strong' }): Promise<S[K] | undefined>
+
+  /** All keys that are present, with their values. */
+  getAll(): Promise<Partial<S>>
+
+  /** Whether a key is present; one that holds `null` is. */
+  has(key: keyof S & string): Promise<boolean>
+
+  /**
+   * Sets a key, by a `state.set` event.
+   *
+   * @param options `ttl`: milliseconds until the key is absent again, above 0. Default: it stays.
+   * @throws `NQ_INVALID_EVENT` for a value that JSON can't hold, `NQ_VALIDATION` for a bad key or `ttl`.
+   */
+  set<K extends keyof S & string>(key: K, value: S[K], options?: { ttl?: number }): Promise<void>
+
+  /** Removes a key, by a `state.delete` event. */
+  delete(key: keyof S & string): Promise<void>
+
+  /**
+   * Sets several keys at once, by one `state.batch` event: readers see all of them or none.
+   *
+   * @throws As {@link RunState.set}.
+   */
+  setBatch(values: Partial<S>): Promise<void>
+
+  /**
+   * Replaces a value by what `update` makes of it. If another write comes between, `update` is called
+   * again with the newer value, so that concurrent patches lose nothing. What `update` throws rejects
+   * the call, and nothing is stored.
+   *
+   * @returns The value that was stored.
+   */
+  patch<K extends keyof S & string>(key: K, update: (previous: S[K] | undefined) => S[K]): Promise<S[K]>
+
+  /** The keys that are present and begin with `prefix` (default: all), sorted ascending. */
+  list(prefix?: string): Promise<string[]>
+
+  /**
+   * The state as it was at a point: exactly what folding the events up to there gives.
+   *
+   * @throws `NQ_VALIDATION` for a malformed point.
+   */
+  at(point: Point): Promise<Partial<S>>
+
+  /** Every change of a key, or of all keys, oldest first. */
+  history(key?: string): Promise<HistoryEntry[]>
+
+  /**
+   * What changed from point `a` to point `b`.
+   *
+   * @throws `NQ_VALIDATION` for a malformed point.
+   */
+  diff(a: Point, b: Point): Promise<StateDiff>
+
+  /** Writes the present state as one `state.snapshot` event and resolves with its record. */
+  snapshot(): Promise<EventRecord<'state.snapshot'>>
+}
+
+/** An event as {@link reduceState} needs it; any record is one. */
+export type StateEvent = Pick<UntypedRecord, 'type' | 'data'> & Partial<Pick<UntypedRecord, 'id' | 'timestamp'>>
+
+/**
+ * Folds state events, in the order given, into the state they make. Ignores every other type. Pure:
+ * asks no clock, changes no argument.
+ *
+ * @param options `at`: the point asked about. Events with a later `id` are left out, and so are keys
+ * that have expired by then. Without it every event counts and no key expires.
+ * @throws `NQ_VALIDATION` for a malformed point or an argument that is no array.
+ * @example
+ * ```ts
+ * const events = await store.query({ stream: 'nq:flow:42', types: ['state.*'] })
+ * reduceState(events) // { status: 'training', epoch: 2 }
+ * ```
+ */
+export function reduceState(events: ReadonlyArray<StateEvent>, options?: { at?: Point }): Record<string, unknown>
+
+/**
+ * Folds the events of one run, in the order given, into its status. Reads the aliases too, ignores
+ * types it does not know. Pure.
+ *
+ * @throws `NQ_VALIDATION` for an empty list or an argument that is no array.
+ * @example
+ * ```ts
+ * reduceRun(await store.query({ stream: 'nq:flow:42' })).status // 'completed'
+ * ```
+ */
+export function reduceRun(events: ReadonlyArray<UntypedRecord>): RunStatus
+
+/** The status of a run. */
+export interface RunStatus {
+  /** The run. */
+  runId: string
+  /** Its flow; `''` if no event says. */
+  flowName: string
+  /** `awaiting`: a step waits for a trigger. `stalled`: nothing is left that could move the run. */
+  status: 'running' | 'awaiting' | 'completed' | 'failed' | 'canceled' | 'stalled'
+  /** When it began, ISO 8601. */
+  startedAt: string
+  /** When it ended, ISO 8601; absent while it has not. */
+  endedAt?: string
+  /** What started it, if its start event says so. */
+  triggeredBy?: string
+  /** Its steps by name. */
+  steps: Record<
+    string,
+    {
+      /** Where the step is; `queued` steps have not begun, `retrying` ones failed and are tried again. */
+      status: 'queued' | 'running' | 'paused' | 'completed' | 'failed' | 'retrying'
+      /** The latest try. */
+      attempt: number
+      /** When the latest try began, ISO 8601. */
+      startedAt?: string
+      /** When the step ended, ISO 8601. */
+      endedAt?: string
+      /** The message of its last error. */
+      error?: string
+    }
+  >
+  /** What it waits for, oldest first. */
+  awaits: Array<{
+    /** The await. */
+    awaitId: string
+    /** The trigger that answers it. */
+    triggerName: string
+    /** The step that waits. */
+    stepName?: string
+    /** When it began to wait, ISO 8601. */
+    since: string
+    /** When it gives up, ISO 8601; absent if never. */
+    deadline?: string
+  }>
+}
+
+// ------------------------------------------------------------------ errors
+
+/**
+ * What kind of failure it is; one exists only where a caller acts differently. `docs/errors.md` says
+ * what to do about each.
+ *
+ * - `NQ_INVALID_EVENT`: stream name, type, envelope or payload can't be stored.
+ * - `NQ_VALIDATION`: an argument is malformed: query, id, time, limit, point, key, score.
+ * - `NQ_TOO_LARGE`: the event is over `limits.maxEventBytes`.
+ * - `NQ_CONFLICT`: `expectedLastId` no longer holds.
+ * - `NQ_UNAVAILABLE`: the backend can't be reached.
+ * - `NQ_TIMEOUT`: a deadline passed; the message says whether the outcome is unknown or nothing was stored.
+ * - `NQ_CLOSED`: the store was closed.
+ * - `NQ_CONFIG`: the options can't work, or name something that this version does not have.
+ * - `NQ_BACKEND`: the backend answered, and refused (wrong kind of key, out of memory, read only, no permission).
+ * - `NQ_CORRUPT`: stored data can't be read as what it should be.
+ * - `NQ_BINDING`: the native addon for this platform can't be loaded.
+ * - `NQ_INTERNAL`: a defect of this package; please report it.
+ */
+export type ErrorCode =
+  | 'NQ_INVALID_EVENT'
+  | 'NQ_VALIDATION'
+  | 'NQ_TOO_LARGE'
+  | 'NQ_CONFLICT'
+  | 'NQ_UNAVAILABLE'
+  | 'NQ_TIMEOUT'
+  | 'NQ_CLOSED'
+  | 'NQ_CONFIG'
+  | 'NQ_BACKEND'
+  | 'NQ_CORRUPT'
+  | 'NQ_BINDING'
+  | 'NQ_INTERNAL'
+
+/**
+ * Every failure of this package. The message says what was wrong and what to do; `cause` is the
+ * failure underneath, if there was one.
+ *
+ * @example
+ * ```ts
+ * try {
+ *   await store.append(stream, event, { expectedLastId })
+ * } catch (error) {
+ *   if (error instanceof NuxtQueueError && error.code === 'NQ_CONFLICT') return retry()
+ *   throw error
+ * }
+ * ```
+ */
+export class NuxtQueueError extends Error {
+  /** Makes an error, for tests of code that handles them. */
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown })
+  /** What kind of failure it is. Stable; messages are not. */
+  readonly code: ErrorCode
+  /** The failure underneath, if there was one. */
+  readonly cause?: unknown
+}
+
+// biome-ignore lint/complexity/noUselessEmptyExport: without it a declaration file exports its helper types, too
+export {}

@@ -1,0 +1,1 @@
+export { EventStore, NuxtQueueError, RunState, reduceRun, reduceState } from './dist/index.js'

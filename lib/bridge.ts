@@ -1,0 +1,109 @@
+/**
+ * The way to the native store and back: tickets and promises.
+ *
+ * The appends of a tick go over in one call, in their order. Outcomes come back many at a time through one callback.
+ */
+
+import type { NativeClock, NativeStore } from '../native.cjs'
+import { rethrowing } from './errors.js'
+import { native } from './native.js'
+
+/** Packed appends are handed over at the end of the tick, or as soon as there are so many. */
+const HAND_OVER_AT = 64
+
+/** Bridges with open promises: they must not be collected, and keep Node alive together. */
+const busy = new Set<Bridge>()
+let keepAlive: NodeJS.Timeout | undefined
+
+/** A native store. */
+export class Bridge {
+  readonly store: NativeStore
+  /** Whether everything is answered on the calling thread. */
+  readonly isImmediate: boolean
+  #nextTicket = 1
+  #outbox: string[] = []
+  #flushScheduled = false
+  #waiting = new Map<number, (outcome: string) => void>()
+  /** How many of those who wait keep Node alive. */
+  #held = 0
+
+  constructor(options: string, isImmediate: boolean, clock: NativeClock | undefined) {
+    const settle = (stored: Float64Array, others: Array<[number, string]>) => this.#settle(stored, others)
+    this.store = rethrowing(() => new native.NativeStore(options, settle, clock))
+    this.isImmediate = isImmediate
+  }
+
+  /** Hands an append over; the outcome: ids, the records of a repeated append, or an error. */
+  append(packed: string): string | Promise<string> {
+    if (this.isImmediate) {
+      const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : this.store.appendNow(packed)
+      if (outcome) return outcome
+    }
+    if (this.#outbox.push(packed) === HAND_OVER_AT) {
+      this.flush()
+    } else if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      queueMicrotask(() => {
+        this.#flushScheduled = false
+        this.flush()
+      })
+    }
+    return this.#wait(this.#nextTicket++, true)
+  }
+
+  /** Hands over what was appended in this tick so far. */
+  flush(): void {
+    if (this.#outbox.length === 0) return
+    const packed = this.#outbox.join('\n')
+    const firstTicket = this.#nextTicket - this.#outbox.length
+    this.#outbox = []
+    for (const [ticket, outcome] of this.store.submit(firstTicket, packed)) this.#answer(ticket, outcome)
+  }
+
+  /** Calls a native method, behind everything that was appended before. `background` calls don't keep Node alive. */
+  call(method: (ticket: number) => string | null, background = false): string | Promise<string> {
+    this.flush()
+    const ticket = this.#nextTicket++
+    return method(ticket) ?? this.#wait(ticket, !background)
+  }
+
+  #wait(ticket: number, hold: boolean): Promise<string> {
+    return new Promise((resolve) => {
+      if (!hold) {
+        this.#waiting.set(ticket, resolve)
+        return
+      }
+      this.#hold()
+      this.#waiting.set(ticket, (outcome) => {
+        this.#release()
+        resolve(outcome)
+      })
+    })
+  }
+
+  #settle(stored: Float64Array, others: Array<[number, string]>): void {
+    for (let at = 0; at < stored.length; at += 3) {
+      this.#answer(stored[at] as number, `${stored[at + 1]}-${stored[at + 2]}`)
+    }
+    for (const [ticket, outcome] of others) this.#answer(ticket, outcome)
+  }
+
+  #answer(ticket: number, outcome: string): void {
+    const resolve = this.#waiting.get(ticket)
+    this.#waiting.delete(ticket)
+    resolve?.(outcome)
+  }
+
+  #hold(): void {
+    if (this.#held++ > 0) return
+    busy.add(this)
+    keepAlive ??= setInterval(() => {}, 2 ** 30)
+    keepAlive.ref()
+  }
+
+  #release(): void {
+    if (--this.#held > 0) return
+    busy.delete(this)
+    if (busy.size === 0) keepAlive?.unref()
+  }
+}

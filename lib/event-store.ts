@@ -1,0 +1,187 @@
+import type * as surface from '../index.js'
+import { Bridge } from './bridge.js'
+import { isError, NuxtQueueError, rethrowing, toError, unwrap } from './errors.js'
+import { packOptions } from './options.js'
+import { type AnyEvent, packAppend, packBatch } from './pack.js'
+import { checkLimit, checkName, invalid, isGlobal, packGlobalQuery, packQuery } from './query.js'
+import { RunState } from './run-state.js'
+import { subscribe } from './subscription.js'
+import { nativeClock } from './testing.js'
+import { timestampOf } from './time.js'
+
+// biome-ignore lint/suspicious/noExplicitAny: the overloads of index.d.ts say which records these are
+type Records = any[]
+
+/** The event store; documented in `index.d.ts`. */
+export class EventStore implements Pick<surface.EventStore, keyof surface.EventStore> {
+  readonly #bridge: Bridge
+  readonly #now: () => number
+  /** The last patch of each run that is under way: one after the other, they don't conflict with each other. */
+  readonly #patches = new Map<string, Promise<unknown>>()
+  #closed: Promise<void> | undefined
+
+  private constructor(bridge: Bridge, now: () => number) {
+    this.#bridge = bridge
+    this.#now = now
+  }
+
+  static async open(options: surface.StoreOptions = {}): Promise<EventStore> {
+    const packed = packOptions(options)
+    const clock = nativeClock(options.clock)
+    const bridge = new Bridge(packed, (options.adapter ?? 'memory') === 'memory', clock)
+    const outcome = await bridge.call((ticket) => bridge.store.connect(ticket))
+    if (isError(outcome)) {
+      await bridge.call((ticket) => bridge.store.close(ticket))
+      throw toError(outcome)
+    }
+    return new EventStore(bridge, clock ? () => clock.now() : Date.now)
+  }
+
+  async append(stream: string, event: AnyEvent, options?: surface.AppendOptions): Promise<Records[number]> {
+    const handedOver = this.#bridge.append(packAppend(stream, event, options))
+    const outcome = typeof handedOver === 'string' ? handedOver : await handedOver
+    return isId(outcome) ? toRecord(stream, outcome, event) : repeated(outcome)[0]
+  }
+
+  async appendBatch(stream: string, events: readonly AnyEvent[], options?: surface.AppendOptions): Promise<Records> {
+    const handed = [...(Array.isArray(events) ? events : [])]
+    const outcome = await this.#bridge.append(packBatch(stream, events, options))
+    if (!isId(outcome)) return repeated(outcome)
+    return outcome.split(',').map((id, index) => toRecord(stream, id, handed[index] as AnyEvent))
+  }
+
+  async query(query: surface.Query): Promise<Records> {
+    return parseRecords(await this.queryText(query))
+  }
+
+  async queryText(query: surface.Query): Promise<string> {
+    const packed = packQuery(query)
+    return unwrap(await this.#bridge.call((ticket) => this.#bridge.store.query(ticket, packed)))
+  }
+
+  async queryGlobal(query: surface.GlobalQuery): Promise<Records> {
+    const records: Records = []
+    for await (const record of this.#iterateGlobal(query)) records.push(record)
+    return records
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads of index.d.ts say which records these are
+  iterate(query: surface.Query | surface.GlobalQuery): AsyncGenerator<any> {
+    return isGlobal(query) ? this.#iterateGlobal(query) : this.#pages(() => packQuery(query))
+  }
+
+  async *#iterateGlobal(query: surface.GlobalQuery): AsyncGenerator<surface.EventRecord> {
+    const { filter, limit } = query
+    let remaining = checkLimit(limit) ?? Number.POSITIVE_INFINITY
+    for await (const record of this.#pages(() => packGlobalQuery(query))) {
+      if (filter && !filter(record)) continue
+      yield record
+      if (--remaining === 0) return
+    }
+  }
+
+  async *#pages(pack: () => string): AsyncGenerator<surface.EventRecord> {
+    const packed = pack()
+    this.#bridge.flush()
+    const pages = rethrowing(() => this.#bridge.store.pages(packed))
+    for (;;) {
+      const page = parseRecords(unwrap(await this.#bridge.call((ticket) => pages.next(ticket))))
+      if (page === null) return
+      yield* page
+    }
+  }
+
+  async subscribe(
+    streamOrPattern: string,
+    handler: (event: surface.EventRecord) => void | Promise<void>,
+    options?: surface.SubscribeOptions,
+  ): Promise<surface.Subscription> {
+    return await subscribe(this.#bridge, streamOrPattern, handler, options)
+  }
+
+  async *streams(pattern: string): AsyncGenerator<surface.StreamInfo> {
+    checkName(pattern, 'pattern')
+    this.#bridge.flush()
+    const streams = rethrowing(() => this.#bridge.store.streams(pattern))
+    for (;;) {
+      const page = JSON.parse(unwrap(await this.#bridge.call((ticket) => streams.next(ticket)))) as surface.StreamInfo[] | null
+      if (page === null) return
+      yield* page
+    }
+  }
+
+  async deleteStream(stream: string): Promise<boolean> {
+    checkName(stream, 'stream')
+    return JSON.parse(unwrap(await this.#bridge.call((ticket) => this.#bridge.store.deleteStream(ticket, stream))))
+  }
+
+  async deleteStreams(pattern: string): Promise<number> {
+    checkName(pattern, 'pattern')
+    return JSON.parse(unwrap(await this.#bridge.call((ticket) => this.#bridge.store.deleteStreams(ticket, pattern))))
+  }
+
+  async indexAdd(key: string, id: string, score: number): Promise<void> {
+    checkName(key, 'key')
+    checkName(id, 'id')
+    if (!Number.isFinite(score)) throw invalid('score', score, 'a finite number')
+    unwrap(await this.#bridge.call((ticket) => this.#bridge.store.indexAdd(ticket, key, id, score)))
+  }
+
+  async indexRead(key: string, options: { offset?: number; limit?: number } = {}): Promise<surface.IndexEntry[]> {
+    checkName(key, 'key')
+    const { offset = 0 } = options
+    const limit = checkLimit(options.limit)
+    if (!Number.isSafeInteger(offset) || offset < 0) throw invalid('offset', offset, 'a whole number from 0 on')
+    const outcome = await this.#bridge.call((ticket) => this.#bridge.store.indexRead(ticket, key, offset, limit))
+    const members = JSON.parse(unwrap(outcome)) as Array<[string, number]>
+    return members.map(([id, score]) => ({ id, score }))
+  }
+
+  async indexDelete(key: string): Promise<void> {
+    checkName(key, 'key')
+    unwrap(await this.#bridge.call((ticket) => this.#bridge.store.indexDelete(ticket, key)))
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: index.d.ts types the state
+  state(runId: string, envelope: surface.EventEnvelope = {}): any {
+    if (typeof runId !== 'string' || runId === '') throw invalid('runId', runId, 'a string that is not empty')
+    return RunState.of({ store: this, bridge: this.#bridge, now: this.#now, patches: this.#patches }, runId, envelope)
+  }
+
+  stats(): surface.StoreStats {
+    return JSON.parse(this.#bridge.store.stats())
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  async #close(): Promise<void> {
+    unwrap(await this.#bridge.call((ticket) => this.#bridge.store.close(ticket)))
+  }
+}
+
+function isId(outcome: string): boolean {
+  const first = outcome.charCodeAt(0)
+  return first >= 48 && first <= 57
+}
+
+function repeated(outcome: string): Records {
+  return parseRecords(unwrap(outcome)) ?? []
+}
+
+/** The members that the store assigns come first: adding them behind the others is ten times as slow. */
+function toRecord(stream: string, id: string, event: AnyEvent): Records[number] {
+  const timestamp = timestampOf(id)
+  if ('id' in event || 'stream' in event || 'timestamp' in event) return { ...event, id, stream, timestamp }
+  return { id, stream, timestamp, ...event }
+}
+
+function parseRecords(text: string): Records {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new NuxtQueueError('NQ_CORRUPT', 'The stream holds an event that is not JSON.', { cause })
+  }
+}

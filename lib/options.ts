@@ -1,0 +1,81 @@
+/**
+ * Checks what a store is opened with, and hands it on as the native side reads it.
+ */
+
+import type { StoreOptions } from '../index.js'
+import { NuxtQueueError, shown } from './errors.js'
+
+type Check = (value: unknown, name: string) => void
+
+const text: Check = (value, name) => expect(typeof value === 'string' && value !== '', value, name, 'a string that is not empty')
+const secret: Check = (value, name) => {
+  if (typeof value !== 'string') throw config(`${name} is not a string.`)
+}
+const count = (least: number, most: number): Check => {
+  const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most
+  return (value, name) => expect(isCount(value), value, name, `a whole number from ${least} to ${most}`)
+}
+const pem: Check = (value, name) => {
+  if (typeof value !== 'string' || !value.includes('-----BEGIN CERTIFICATE-----')) throw config(`${name} is not a certificate in PEM form.`)
+}
+
+const TLS = { ca: pem, servername: text }
+const tls: Check = (value, name) => {
+  if (typeof value !== 'boolean') object(TLS)(value, name)
+}
+const later: Check = (_value, name) => {
+  throw config(`${name} is not available in this version; use a standalone Redis server.`)
+}
+
+const REDIS = {
+  url: secret,
+  host: text,
+  port: count(1, 65535),
+  socket: text,
+  username: secret,
+  password: secret,
+  db: count(0, 2 ** 31 - 1),
+  tls,
+  cluster: later,
+  sentinel: later,
+}
+const LIMITS = {
+  maxEventBytes: count(1, 2 ** 29),
+  maxQueuedBytes: count(1, Number.MAX_SAFE_INTEGER),
+  appendTimeoutMs: count(1, 2 ** 31 - 1),
+}
+const OPTIONS = { adapter: text, prefix: text, redis: object(REDIS), limits: object(LIMITS), clock: () => {}, file: () => {}, postgres: () => {} }
+
+/** The options as JSON, or an `NQ_CONFIG` error. */
+export function packOptions(options: StoreOptions): string {
+  object(OPTIONS)(options, 'The options')
+  const { adapter = 'memory', prefix, limits } = options
+  if (adapter === 'file' || adapter === 'postgres') {
+    throw config(`The adapter ${shown(adapter)} is not available in this version; use 'memory' or 'redis'.`)
+  }
+  if (adapter !== 'memory' && adapter !== 'redis') throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
+  const { tls, ...redis } = options.redis ?? {}
+  const packedTls = tls === true ? {} : tls || undefined
+  return JSON.stringify({ adapter, prefix, limits, redis: { ...redis, tls: packedTls } })
+}
+
+/** A check of an object whose members are known. Members that are `undefined` are absent. */
+function object(members: Record<string, Check>): Check {
+  return (value, name) => {
+    expect(typeof value === 'object' && value !== null && !Array.isArray(value), value, name, 'an object')
+    const within = name === 'The options' ? '' : `${name.replace(/^options\./, '')}.`
+    for (const [member, given] of Object.entries(value as object)) {
+      const check = Object.hasOwn(members, member) ? members[member] : undefined
+      if (!check) throw config(`There is no option ${shown(within + member)}; known are ${Object.keys(members).join(', ')}.`)
+      if (given !== undefined) check(given, within + member)
+    }
+  }
+}
+
+function expect(holds: boolean, value: unknown, name: string, expected: string): void {
+  if (!holds) throw config(`${name} is ${shown(value)}; expected ${expected}.`)
+}
+
+function config(message: string): NuxtQueueError {
+  return new NuxtQueueError('NQ_CONFIG', message)
+}

@@ -1,0 +1,96 @@
+/**
+ * Appends as text for the native side: one line an event, columns separated by tabs (see `src/node/submit.rs`).
+ */
+
+import type { AppendOptions, EventEnvelope } from '../index.js'
+import { NuxtQueueError, shown } from './errors.js'
+import { toJson } from './json.js'
+import { toId } from './time.js'
+
+/** An event of any type, as it comes from a caller. */
+export type AnyEvent = EventEnvelope & { type: string; data?: unknown }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for; the tab separates
+const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+
+/** The members of an event. Records may be appended again: what the store assigns is passed over. */
+const MEMBERS = new Set([
+  'type',
+  'data',
+  'runId',
+  'flowName',
+  'stepName',
+  'stepId',
+  'attempt',
+  'instanceId',
+  'workerId',
+  'queue',
+  'triggerName',
+  'correlationId',
+  'causationId',
+  'id',
+  'stream',
+  'timestamp',
+])
+
+/** One append of one event. */
+export function packAppend(stream: string, event: AnyEvent, options: AppendOptions | undefined): string {
+  return `${packHead(stream, options)}\t${packEvent(event)}`
+}
+
+/** One append of many events. */
+export function packBatch(stream: string, events: readonly AnyEvent[], options: AppendOptions | undefined): string {
+  if (!Array.isArray(events)) throw new NuxtQueueError('NQ_VALIDATION', `events is ${shown(events)}; expected an array.`)
+  if (events.length === 0) throw new NuxtQueueError('NQ_VALIDATION', 'The batch is empty; append at least one event.')
+  const [first, ...rest] = events as [AnyEvent, ...AnyEvent[]]
+  const lines = rest.map((event) => `\t\t\t${packEvent(event)}`)
+  return [packAppend(stream, first, options), ...lines].join('\n')
+}
+
+function packHead(stream: string, options: AppendOptions | undefined): string {
+  checkText(stream, 'The stream name')
+  if (options === undefined) return `${stream}\t\t`
+  if (typeof options !== 'object' || options === null) {
+    throw new NuxtQueueError('NQ_VALIDATION', `The append options are ${shown(options)}; expected an object.`)
+  }
+  const { expectedLastId, idempotencyKey, ...unknown } = options
+  for (const name in unknown) throw new NuxtQueueError('NQ_VALIDATION', `There is no append option ${shown(name)}.`)
+  if (idempotencyKey !== undefined) checkText(idempotencyKey, 'The idempotencyKey', 'NQ_VALIDATION')
+  return `${stream}\t${expectedLastId === undefined ? '' : toId(expectedLastId, 'expectedLastId')}\t${idempotencyKey ?? ''}`
+}
+
+function packEvent(event: AnyEvent): string {
+  if (typeof event !== 'object' || event === null) {
+    throw new NuxtQueueError('NQ_INVALID_EVENT', `The event is ${shown(event)}; expected { type, data, … }.`)
+  }
+  for (const name in event) {
+    if (!MEMBERS.has(name)) {
+      throw new NuxtQueueError('NQ_INVALID_EVENT', `An event has no member ${shown(name)}; put it into data.`)
+    }
+  }
+  checkText(event.type, 'The event type')
+  const line = `${event.type}\t${column(event.runId, 'runId')}\t${column(event.flowName, 'flowName')}\t${column(event.stepName, 'stepName')}\t${column(event.stepId, 'stepId')}\t${attempt(event.attempt)}\t${column(event.instanceId, 'instanceId')}\t${column(event.workerId, 'workerId')}\t${column(event.queue, 'queue')}\t${column(event.triggerName, 'triggerName')}\t${column(event.correlationId, 'correlationId')}\t${column(event.causationId, 'causationId')}`
+  return event.data === undefined ? `${line}\t` : `${line}\t${toJson(event.data, 'data') ?? ''}`
+}
+
+function column(value: unknown, name: string): string {
+  if (value === undefined) return ''
+  checkText(value, name)
+  return value as string
+}
+
+function attempt(value: unknown): string {
+  if (value === undefined) return ''
+  if (Number.isInteger(value) && (value as number) >= 0) return String(value)
+  throw new NuxtQueueError('NQ_INVALID_EVENT', `attempt is ${shown(value)}; expected a whole number from 0 on.`)
+}
+
+/** What would break the line or the text; lengths and the rest of the rules are the store's. */
+function checkText(value: unknown, name: string, code: 'NQ_INVALID_EVENT' | 'NQ_VALIDATION' = 'NQ_INVALID_EVENT'): void {
+  if (typeof value !== 'string') throw new NuxtQueueError(code, `${name} is ${shown(value)}; expected a string.`)
+  if (value === '') throw new NuxtQueueError(code, `${name} is empty.`)
+  if (CONTROL.test(value) || value.includes('\t')) {
+    throw new NuxtQueueError(code, `${name} ${shown(value)} contains a control character.`)
+  }
+  if (!value.isWellFormed()) throw new NuxtQueueError(code, `${name} ${shown(value)} is not well-formed Unicode.`)
+}

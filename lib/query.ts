@@ -1,0 +1,74 @@
+/**
+ * Checks queries, and hands them on as the native side reads them.
+ */
+
+import type { GlobalQuery, Query } from '../index.js'
+import { NuxtQueueError, shown } from './errors.js'
+import { toId, toMs } from './time.js'
+
+const COMMON = ['types', 'startTime', 'endTime', 'after', 'before', 'limit', 'order', 'consistency']
+
+/** A query of one stream as JSON. */
+export function packQuery(query: Query): string {
+  checkMembers(query, ['stream', ...COMMON])
+  return pack({ stream: checkName(query.stream, 'stream') }, query, query.limit)
+}
+
+/** A query of many streams as JSON. With a filter in JavaScript the limit is counted there. */
+export function packGlobalQuery(query: GlobalQuery): string {
+  checkMembers(query, ['pattern', 'filter', ...COMMON])
+  if (query.filter !== undefined && typeof query.filter !== 'function') throw invalid('filter', query.filter, 'a function')
+  const limit = checkLimit(query.limit)
+  return pack({ pattern: checkName(query.pattern, 'pattern') }, query, query.filter ? undefined : limit)
+}
+
+/** Whether many streams are asked for. */
+export function isGlobal(query: Query | GlobalQuery): query is GlobalQuery {
+  return typeof query === 'object' && query !== null && 'pattern' in query
+}
+
+/** A name or a pattern, or an error. */
+export function checkName(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalid(name, value, 'a string')
+  if (!value.isWellFormed()) throw invalid(name, value, 'well-formed Unicode')
+  return value
+}
+
+/** A number of things that are wanted: a positive whole number, or `undefined`. */
+export function checkLimit(limit: number | undefined): number | undefined {
+  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) throw invalid('limit', limit, 'a positive whole number')
+  return limit
+}
+
+/** An `NQ_VALIDATION` error about an argument. */
+export function invalid(name: string, value: unknown, expected: string): NuxtQueueError {
+  return new NuxtQueueError('NQ_VALIDATION', `${name} is ${shown(value)}; expected ${expected}.`)
+}
+
+function pack(target: object, query: Omit<Query, 'stream'>, limit: number | undefined): string {
+  const { types, startTime, endTime, after, before, order, consistency } = query
+  if (types !== undefined && !Array.isArray(types)) throw invalid('types', types, 'an array of event types')
+  if (order !== undefined && order !== 'asc' && order !== 'desc') throw invalid('order', order, "'asc' or 'desc'")
+  if (consistency !== undefined && consistency !== 'cached' && consistency !== 'strong') {
+    throw invalid('consistency', consistency, "'cached' or 'strong'")
+  }
+  return JSON.stringify({
+    ...target,
+    types: types?.map((type) => checkName(type, 'types')),
+    startMs: startTime === undefined ? undefined : toMs(startTime, 'startTime'),
+    endMs: endTime === undefined ? undefined : toMs(endTime, 'endTime'),
+    after: after === undefined ? undefined : toId(after, 'after'),
+    before: before === undefined ? undefined : toId(before, 'before'),
+    limit: checkLimit(limit),
+    descending: order === 'desc',
+  })
+}
+
+function checkMembers(query: object, known: string[]): void {
+  if (typeof query !== 'object' || query === null) throw invalid('The query', query, 'an object')
+  for (const name in query) {
+    if (!known.includes(name)) {
+      throw new NuxtQueueError('NQ_VALIDATION', `A query has no member ${shown(name)}; known are ${known.join(', ')}.`)
+    }
+  }
+}

@@ -1,0 +1,161 @@
+import type * as surface from '../index.js'
+import type { Bridge } from './bridge.js'
+import { NuxtQueueError, unwrap } from './errors.js'
+import type { EventStore } from './event-store.js'
+import { toJson } from './json.js'
+import type { AnyEvent } from './pack.js'
+import { invalid } from './query.js'
+import { timestampOf, toPoint } from './time.js'
+
+/** What the states of a store share. */
+export interface Home {
+  store: EventStore
+  bridge: Bridge
+  now: () => number
+  patches: Map<string, Promise<unknown>>
+}
+
+type Envelope = surface.EventEnvelope & { runId: string }
+type Values = Record<string, unknown>
+
+/** The state of a run; documented in `index.d.ts`. */
+export class RunState implements Pick<surface.RunState, keyof surface.RunState> {
+  readonly #home: Home
+  readonly #stream: string
+  readonly #envelope: Envelope
+
+  private constructor(home: Home, stream: string, envelope: Envelope) {
+    this.#home = home
+    this.#stream = stream
+    this.#envelope = envelope
+  }
+
+  static of(home: Home, runId: string, envelope: surface.EventEnvelope): RunState {
+    return new RunState(home, home.bridge.store.runStream(runId), { ...envelope, runId })
+  }
+
+  async get(key: string): Promise<unknown> {
+    checkKey(key)
+    const value = await this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key))
+    return value === '' ? undefined : JSON.parse(value)
+  }
+
+  async getAll(): Promise<Values> {
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateGetAll(ticket, runId)))
+  }
+
+  async has(key: string): Promise<boolean> {
+    checkKey(key)
+    return (await this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key))) !== ''
+  }
+
+  async set(key: string, value: unknown, options: { ttl?: number } = {}): Promise<void> {
+    checkKey(key)
+    checkValue(value, 'value')
+    const { ttl } = options
+    if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
+    const expiresAt = ttl === undefined ? {} : { expiresAt: timestampOf(`${Math.ceil(this.#home.now() + ttl)}-0`) }
+    await this.#append({ type: 'state.set', data: { key, value, ...expiresAt } })
+  }
+
+  async delete(key: string): Promise<void> {
+    checkKey(key)
+    await this.#append({ type: 'state.delete', data: { key } })
+  }
+
+  async setBatch(values: Values): Promise<void> {
+    if (typeof values !== 'object' || values === null || Array.isArray(values)) throw invalid('values', values, 'an object')
+    const entries = Object.entries(values).filter(([, value]) => value !== undefined)
+    for (const [key, value] of entries) {
+      checkKey(key)
+      checkValue(value, `values[${JSON.stringify(key)}]`)
+    }
+    if (entries.length === 0) return
+    const operations = entries.map(([key, value]) => ({ type: 'set', key, value }))
+    await this.#append({ type: 'state.batch', data: { operations } })
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: index.d.ts types the value
+  async patch(key: string, update: (previous: any) => unknown): Promise<any> {
+    checkKey(key)
+    if (typeof update !== 'function') throw invalid('update', update, 'a function')
+    const { patches } = this.#home
+    const before = patches.get(this.#stream) ?? Promise.resolve()
+    const patched = before.then(() => this.#patch(key, update))
+    const done = patched.catch(() => {})
+    patches.set(this.#stream, done)
+    try {
+      return await patched
+    } finally {
+      if (patches.get(this.#stream) === done) patches.delete(this.#stream)
+    }
+  }
+
+  async #patch(key: string, update: (previous: unknown) => unknown): Promise<unknown> {
+    for (;;) {
+      const read = await this.#read((ticket, runId) => this.#native.stateGetWithLastId(ticket, runId, key))
+      const space = read.indexOf(' ')
+      const previous = read.slice(space + 1)
+      const value = update(previous === '' ? undefined : JSON.parse(previous))
+      if (value instanceof Promise) throw invalid('The result of update', value, 'the value itself, not a promise')
+      checkValue(value, 'The result of update')
+      try {
+        await this.#append({ type: 'state.set', data: { key, value } }, read.slice(0, space))
+        return value
+      } catch (error) {
+        if (!(error instanceof NuxtQueueError && error.code === 'NQ_CONFLICT')) throw error
+      }
+    }
+  }
+
+  async list(prefix = ''): Promise<string[]> {
+    checkKey(prefix, 'prefix')
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateList(ticket, runId, prefix)))
+  }
+
+  async at(point: surface.Point): Promise<Values> {
+    const packed = JSON.stringify(toPoint(point, 'point'))
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateAt(ticket, runId, packed)))
+  }
+
+  async history(key?: string): Promise<surface.HistoryEntry[]> {
+    if (key !== undefined) checkKey(key)
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateHistory(ticket, runId, key)))
+  }
+
+  async diff(a: surface.Point, b: surface.Point): Promise<surface.StateDiff> {
+    const [from, to] = [JSON.stringify(toPoint(a, 'a')), JSON.stringify(toPoint(b, 'b'))]
+    const diff = JSON.parse(await this.#read((ticket, runId) => this.#native.stateDiff(ticket, runId, from, to)))
+    // Not enumerable, so that a diff compares and prints as its three lists.
+    return Object.defineProperty(diff, 'events', { value: diff.events, enumerable: false })
+  }
+
+  async snapshot(): Promise<surface.EventRecord<'state.snapshot'>> {
+    const texts = Object.entries(this.#envelope).filter(([, value]) => value !== undefined)
+    const envelope = JSON.stringify(Object.fromEntries(texts.map(([name, value]) => [name, String(value)])))
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateSnapshot(ticket, runId, envelope)))
+  }
+
+  get #native() {
+    return this.#home.bridge.store
+  }
+
+  async #read(method: (ticket: number, runId: string) => string | null): Promise<string> {
+    return unwrap(await this.#home.bridge.call((ticket) => method(ticket, this.#envelope.runId)))
+  }
+
+  async #append(event: { type: string; data: unknown }, expectedLastId?: string): Promise<void> {
+    const options = expectedLastId === undefined ? undefined : { expectedLastId }
+    await this.#home.store.append(this.#stream, { ...this.#envelope, ...event } as AnyEvent, options)
+  }
+}
+
+function checkKey(key: unknown, name = 'key'): void {
+  if (typeof key !== 'string' || !key.isWellFormed()) throw invalid(name, key, 'a string of well-formed Unicode')
+}
+
+/** Values are checked before they are written, so that an error names what the caller wrote. */
+function checkValue(value: unknown, name: string): void {
+  if (value === undefined) throw invalid(name, value, 'a JSON value; use delete to remove a key')
+  toJson(value, name)
+}

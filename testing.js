@@ -1,0 +1,1 @@
+export { VirtualClock } from './dist/testing.js'
