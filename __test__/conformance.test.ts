@@ -43,9 +43,9 @@ describe.each(hosts)('P9 on $name', ({ name, capabilities, start, stop }) => {
   })
   afterAll(stop)
 
-  describe.each(subjects)('$subject', ({ scenarios }) => {
+  for (const { subject, scenarios } of subjects) {
     for (const scenario of scenarios.filter((each) => canPlay(each, backend))) {
-      test(scenario.name, () => play(scenario, backend))
+      test(`${subject} > ${scenario.name}`, () => play(scenario, backend))
     }
-  })
+  }
 })

@@ -39,6 +39,7 @@ export class Bridge {
       const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : this.store.appendNow(packed)
       if (outcome) return outcome
     }
+    const outcome = this.#wait(this.#nextTicket++, true)
     if (this.#outbox.push(packed) === HAND_OVER_AT) {
       this.flush()
     } else if (!this.#flushScheduled) {
@@ -48,7 +49,7 @@ export class Bridge {
         this.flush()
       })
     }
-    return this.#wait(this.#nextTicket++, true)
+    return outcome
   }
 
   /** Hands over what was appended in this tick so far. */

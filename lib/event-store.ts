@@ -104,7 +104,9 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
     this.#bridge.flush()
     const streams = rethrowing(() => this.#bridge.store.streams(pattern))
     for (;;) {
-      const page = JSON.parse(unwrap(await this.#bridge.call((ticket) => streams.next(ticket)))) as surface.StreamInfo[] | null
+      const page = JSON.parse(unwrap(await this.#bridge.call((ticket) => streams.next(ticket)))) as
+        | surface.StreamInfo[]
+        | null
       if (page === null) return
       yield* page
     }

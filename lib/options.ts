@@ -7,7 +7,8 @@ import { NuxtQueueError, shown } from './errors.js'
 
 type Check = (value: unknown, name: string) => void
 
-const text: Check = (value, name) => expect(typeof value === 'string' && value !== '', value, name, 'a string that is not empty')
+const text: Check = (value, name) =>
+  expect(typeof value === 'string' && value !== '', value, name, 'a string that is not empty')
 const secret: Check = (value, name) => {
   if (typeof value !== 'string') throw config(`${name} is not a string.`)
 }
@@ -16,7 +17,8 @@ const count = (least: number, most: number): Check => {
   return (value, name) => expect(isCount(value), value, name, `a whole number from ${least} to ${most}`)
 }
 const pem: Check = (value, name) => {
-  if (typeof value !== 'string' || !value.includes('-----BEGIN CERTIFICATE-----')) throw config(`${name} is not a certificate in PEM form.`)
+  if (typeof value !== 'string' || !value.includes('-----BEGIN CERTIFICATE-----'))
+    throw config(`${name} is not a certificate in PEM form.`)
 }
 
 const TLS = { ca: pem, servername: text }
@@ -44,7 +46,15 @@ const LIMITS = {
   maxQueuedBytes: count(1, Number.MAX_SAFE_INTEGER),
   appendTimeoutMs: count(1, 2 ** 31 - 1),
 }
-const OPTIONS = { adapter: text, prefix: text, redis: object(REDIS), limits: object(LIMITS), clock: () => {}, file: () => {}, postgres: () => {} }
+const OPTIONS = {
+  adapter: text,
+  prefix: text,
+  redis: object(REDIS),
+  limits: object(LIMITS),
+  clock: () => {},
+  file: () => {},
+  postgres: () => {},
+}
 
 /** The options as JSON, or an `NQ_CONFIG` error. */
 export function packOptions(options: StoreOptions): string {
@@ -53,7 +63,8 @@ export function packOptions(options: StoreOptions): string {
   if (adapter === 'file' || adapter === 'postgres') {
     throw config(`The adapter ${shown(adapter)} is not available in this version; use 'memory' or 'redis'.`)
   }
-  if (adapter !== 'memory' && adapter !== 'redis') throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
+  if (adapter !== 'memory' && adapter !== 'redis')
+    throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
   const { tls, ...redis } = options.redis ?? {}
   const packedTls = tls === true ? {} : tls || undefined
   return JSON.stringify({ adapter, prefix, limits, redis: { ...redis, tls: packedTls } })
@@ -66,7 +77,8 @@ function object(members: Record<string, Check>): Check {
     const within = name === 'The options' ? '' : `${name.replace(/^options\./, '')}.`
     for (const [member, given] of Object.entries(value as object)) {
       const check = Object.hasOwn(members, member) ? members[member] : undefined
-      if (!check) throw config(`There is no option ${shown(within + member)}; known are ${Object.keys(members).join(', ')}.`)
+      if (!check)
+        throw config(`There is no option ${shown(within + member)}; known are ${Object.keys(members).join(', ')}.`)
       if (given !== undefined) check(given, within + member)
     }
   }

@@ -17,7 +17,8 @@ export function packQuery(query: Query): string {
 /** A query of many streams as JSON. With a filter in JavaScript the limit is counted there. */
 export function packGlobalQuery(query: GlobalQuery): string {
   checkMembers(query, ['pattern', 'filter', ...COMMON])
-  if (query.filter !== undefined && typeof query.filter !== 'function') throw invalid('filter', query.filter, 'a function')
+  if (query.filter !== undefined && typeof query.filter !== 'function')
+    throw invalid('filter', query.filter, 'a function')
   const limit = checkLimit(query.limit)
   return pack({ pattern: checkName(query.pattern, 'pattern') }, query, query.filter ? undefined : limit)
 }
@@ -36,7 +37,8 @@ export function checkName(value: unknown, name: string): string {
 
 /** A number of things that are wanted: a positive whole number, or `undefined`. */
 export function checkLimit(limit: number | undefined): number | undefined {
-  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0)) throw invalid('limit', limit, 'a positive whole number')
+  if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
+    throw invalid('limit', limit, 'a positive whole number')
   return limit
 }
 

@@ -14,6 +14,8 @@ type Data = Record<string, unknown>
 /** RFC 3339 with a zone; anything else in `expiresAt` means nothing. */
 const EXPIRY = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d{2})$/i
 
+const ORDINARY = { enumerable: true, configurable: true, writable: true }
+
 /**
  * Folds state events. In JavaScript, because handing the events to the native side would cost more than folding them;
  * `src/state/fold.rs` does the same for events in a store.
@@ -21,74 +23,59 @@ const EXPIRY = /^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:?\d
 export function reduceState(events: readonly surface.StateEvent[], options: { at?: surface.Point } = {}): Data {
   if (!Array.isArray(events)) throw invalid('events', events, 'an array')
   const at = options.at === undefined ? undefined : toCut(options.at)
-  const fold = new Fold()
-  for (const event of events as surface.StateEvent[]) {
-    if (at === undefined || !isAfter(event, at)) fold.take(event)
+  let values: Data = {}
+  let expiries: Map<string, number> | undefined
+
+  const forget = (key: string) => {
+    delete values[key]
+    expiries?.delete(key)
   }
-  return fold.values(at?.ms)
+  const set = ({ key, value, expiresAt }: Data) => {
+    if (typeof key !== 'string' || !(key in values || key.isWellFormed())) return
+    if (value === undefined) return forget(key)
+    // The one name that an assignment takes for something else.
+    if (key === '__proto__') Object.defineProperty(values, key, { value, ...ORDINARY })
+    else values[key] = value
+    if (expiries !== undefined) expiries.delete(key)
+    if (typeof expiresAt === 'string' && EXPIRY.test(expiresAt)) {
+      expiries ??= new Map()
+      expiries.set(key, Date.parse(expiresAt))
+    }
+  }
+  const operate = (operation: unknown, data: Data) => {
+    if (operation === 'set') set(data)
+    else if (operation === 'delete' && typeof data.key === 'string') forget(data.key)
+  }
+
+  for (const event of events as surface.StateEvent[]) {
+    const data = event.data as Data
+    if (typeof data !== 'object' || data === null || Array.isArray(data)) continue
+    if (at !== undefined && isAfter(event, at)) continue
+    switch (event.type) {
+      case 'state.set':
+        set(data)
+        break
+      case 'state.delete':
+        operate('delete', data)
+        break
+      case 'state.batch':
+        for (const operation of toObjects(data.operations)) operate(operation.type, operation)
+        break
+      case 'state.snapshot':
+        values = { ...data }
+        expiries = undefined
+        break
+      case 'state':
+        operate(data.operation, data)
+    }
+  }
+  if (at !== undefined) for (const [key, expiry] of expiries ?? []) if (expiry <= at.ms) delete values[key]
+  return values
 }
 
-class Fold {
-  #values = new Map<string, unknown>()
-  #expiries = new Map<string, number>()
-
-  take({ type, data }: surface.StateEvent): void {
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) return
-    switch (type) {
-      case 'state.set':
-        return this.#set(data as Data)
-      case 'state.delete':
-        return this.#delete(data as Data)
-      case 'state.batch':
-        return this.#batch((data as Data).operations)
-      case 'state.snapshot':
-        return this.#replace(data as Data)
-      case 'state':
-        return this.#operate((data as Data).operation, data as Data)
-    }
-  }
-
-  /** Keys and values, without what has expired at an instant. */
-  values(atMs: number | undefined): Data {
-    if (atMs !== undefined) {
-      for (const [key, expiry] of this.#expiries) if (expiry <= atMs) this.#values.delete(key)
-    }
-    return Object.fromEntries(this.#values)
-  }
-
-  #set({ key, value, expiresAt }: Data): void {
-    if (typeof key !== 'string' || !key.isWellFormed()) return
-    if (this.#expiries.size > 0) this.#expiries.delete(key)
-    if (value === undefined) {
-      this.#values.delete(key)
-      return
-    }
-    this.#values.set(key, value)
-    if (typeof expiresAt === 'string' && EXPIRY.test(expiresAt)) this.#expiries.set(key, Date.parse(expiresAt))
-  }
-
-  #delete({ key }: Data): void {
-    if (typeof key !== 'string') return
-    this.#values.delete(key)
-    this.#expiries.delete(key)
-  }
-
-  #batch(operations: unknown): void {
-    if (!Array.isArray(operations)) return
-    for (const operation of operations) {
-      if (typeof operation === 'object' && operation !== null) this.#operate(operation.type, operation)
-    }
-  }
-
-  #operate(operation: unknown, data: Data): void {
-    if (operation === 'set') this.#set(data)
-    else if (operation === 'delete') this.#delete(data)
-  }
-
-  #replace(data: Data): void {
-    this.#values = new Map(Object.entries(data))
-    this.#expiries.clear()
-  }
+function toObjects(operations: unknown): Data[] {
+  if (!Array.isArray(operations)) return []
+  return operations.filter((operation) => typeof operation === 'object' && operation !== null)
 }
 
 interface Cut {

@@ -64,7 +64,8 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
   }
 
   async setBatch(values: Values): Promise<void> {
-    if (typeof values !== 'object' || values === null || Array.isArray(values)) throw invalid('values', values, 'an object')
+    if (typeof values !== 'object' || values === null || Array.isArray(values))
+      throw invalid('values', values, 'an object')
     const entries = Object.entries(values).filter(([, value]) => value !== undefined)
     for (const [key, value] of entries) {
       checkKey(key)

@@ -5,7 +5,7 @@
 import type * as surface from '../index.js'
 import type { NativeSubscription } from '../native.cjs'
 import type { Bridge } from './bridge.js'
-import { isError, NuxtQueueError, toError, unwrap } from './errors.js'
+import { isError, type NuxtQueueError, toError, unwrap } from './errors.js'
 import { checkName, invalid } from './query.js'
 import { toId } from './time.js'
 
@@ -87,7 +87,10 @@ class DeliveryLoop {
   #report(error: unknown, event: surface.EventRecord): void {
     const { onError } = this.#options
     if (!onError) {
-      warn(`The handler of a subscription failed on ${event.type} ${event.id} of ${event.stream}; the subscription goes on`, error)
+      warn(
+        `The handler of a subscription failed on ${event.type} ${event.id} of ${event.stream}; the subscription goes on`,
+        error,
+      )
       return
     }
     try {

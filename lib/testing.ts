@@ -2,8 +2,8 @@
  * For tests: a clock that moves when it is told to.
  */
 
-import type * as surface from '../testing.js'
 import type { NativeClock } from '../native.cjs'
+import type * as surface from '../testing.js'
 import { NuxtQueueError } from './errors.js'
 import { native } from './native.js'
 import { invalid } from './query.js'
@@ -50,7 +50,8 @@ function notBefore1970(time: Date | string | number, name: string): number {
 
 function parseDuration(text: string): number {
   const [, amount, unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text) ?? []
-  if (amount === undefined) throw invalid('by', text, 'milliseconds, or a text such as "250ms", "10s", "90m", "24h", "2d"')
+  if (amount === undefined)
+    throw invalid('by', text, 'milliseconds, or a text such as "250ms", "10s", "90m", "24h", "2d"')
   return Number(amount) * (UNITS[unit] as number)
 }
 

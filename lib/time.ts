@@ -25,7 +25,10 @@ function parseIso(text: string, name: string): number {
   const [, year, month, day = '01', zone] = ISO.exec(text) ?? []
   if (year === undefined || month === undefined) return Number.NaN
   if (text.includes('T') && zone === undefined) {
-    throw new NuxtQueueError('NQ_VALIDATION', `${name} is ${shown(text)}, which has no time zone; add "Z" or an offset.`)
+    throw new NuxtQueueError(
+      'NQ_VALIDATION',
+      `${name} is ${shown(text)}, which has no time zone; add "Z" or an offset.`,
+    )
   }
   // Date.parse moves the 31st of a shorter month into the next one.
   const daysInMonth = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate()
@@ -49,7 +52,8 @@ export function toPoint(point: Point, name: string): NativePoint {
   if (typeof point === 'string') {
     return EVENT_ID.test(point) && !YEAR_MONTH.test(point) ? { id: point } : { ms: toMs(point, name) }
   }
-  if (typeof point === 'object' && point !== null && !(point instanceof Date)) return { id: toId(point.id, `${name}.id`) }
+  if (typeof point === 'object' && point !== null && !(point instanceof Date))
+    return { id: toId(point.id, `${name}.id`) }
   return { ms: toMs(point, name) }
 }
 

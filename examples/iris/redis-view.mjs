@@ -1,5 +1,5 @@
 // @ts-check
-import { keyLine } from './report.mjs'
+import { KEY_WIDTH, keyLine } from './report.mjs'
 import { heading, line } from './terminal.mjs'
 
 /**
@@ -33,9 +33,8 @@ export async function redisLines(terminal, url, stream, ids) {
       ...entries.flat().flatMap((entry) => entryLines(terminal, stream, entry)),
       '',
       line(terminal, [{ text: 'The stream stays. Look at it, or delete it, with' }]),
-      ...['XRANGE', 'DEL'].map((command) =>
-        line(terminal, [{ text: cliCommand(url, command, stream), style: ['cyan'] }]),
-      ),
+      // Never cut: these lines are there to be copied.
+      ...['XRANGE', 'DEL'].map((command) => `  ${terminal.paint(cliCommand(url, command, stream), 'cyan')}`),
     ]
   } finally {
     redis.disconnect()
@@ -82,9 +81,18 @@ function infoLines(terminal, stream, reply) {
 function entryLines(terminal, stream, [id, fields]) {
   const lines = ['', line(terminal, [{ text: `XRANGE ${stream} ${id} ${id}`, style: ['dim'] }])]
   for (let index = 0; index < fields.length; index += 2) {
-    lines.push(keyLine(terminal, fields[index], JSON.stringify(fields[index + 1])))
+    const rows = chunks(JSON.stringify(fields[index + 1]), terminal.width - KEY_WIDTH - 4)
+    lines.push(...rows.map((row, number) => keyLine(terminal, number === 0 ? fields[index] : '', row)))
   }
   return lines
+}
+
+/**
+ * @param {string} text
+ * @param {number} width
+ */
+function chunks(text, width) {
+  return Array.from({ length: Math.ceil(text.length / width) }, (_, row) => text.slice(row * width, (row + 1) * width))
 }
 
 /**

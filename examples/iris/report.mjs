@@ -10,8 +10,8 @@ import { line } from './terminal.mjs'
  */
 
 const BARS = '▁▂▃▄▅▆▇█'
-/** Widest a name gets in front of its value. */
-const KEY_WIDTH = 10
+/** Columns of a name in front of its value. */
+export const KEY_WIDTH = 10
 
 /**
  * How a number in the state went: a small bar chart with the first and the last value.

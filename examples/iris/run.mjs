@@ -91,13 +91,15 @@ function print(lines) {
 }
 
 /**
- * One line: the code and what happened, without the password that a URL may hold.
+ * One line: the code and what happened, without the user and password that a URL may hold.
  *
  * @param {unknown} error
  */
 function explain(error) {
   const { code = 'ERROR', message } = /** @type {NodeJS.ErrnoException} */ (error)
-  const text = message.replace(/\s+/g, ' ').replace(/\/\/\S*@/g, '//***@')
+  const login = redisUrl?.match(/\/\/(.+)@/)?.[1]
+  const shown = login ? message.replaceAll(login, '***') : message
+  const text = shown.replace(/\s+/g, ' ')
   console.error(`${terminal.paint('The demo failed', 'red', 'bold')} (${code}): ${text}`)
   process.exitCode = 1
 }

@@ -67,7 +67,7 @@ function gapLines(terminal, left) {
   for (const { type } of left) counts.set(type, (counts.get(type) ?? 0) + 1)
   const parts = [...counts].sort(([, a], [, b]) => b - a).map(([type, count]) => `${count} ${type}`)
   /** @type {Cell} */
-  const mark = { text: '⋮', width: 1, style: ['dim'] }
+  const mark = { text: '┊', width: 1, style: ['dim'] }
   return [
     line(terminal, [mark]),
     line(terminal, [mark, { text: `${countText(left.length)} more events, not shown here`, style: ['bold'] }]),

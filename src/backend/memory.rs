@@ -11,7 +11,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
-use crate::event::{EventId, Events, NewEvent, Recorder};
+use crate::event::{EventId, Events, NewEvent, Place, TimeFormatter, quote, write_record};
 
 /// How many streams one step of a listing looks at.
 const LISTING_PAGE: usize = 512;
@@ -26,6 +26,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Contents {
     streams: BTreeMap<Box<str>, Vec<Stored>>,
+    time: TimeFormatter,
     /// The ids that were stored under an idempotency key, and until when that is remembered.
     repeats: HashMap<(Box<str>, Box<str>), Remembered>,
     indexes: HashMap<Box<str>, HashMap<Box<str>, f64>>,
@@ -34,7 +35,8 @@ struct Contents {
 
 struct Stored {
     id: EventId,
-    record: Events,
+    record: Box<str>,
+    place: Place,
 }
 
 struct Remembered {
@@ -84,12 +86,14 @@ impl Contents {
             self.streams.insert(stream.into(), Vec::new());
         }
         let Some(stored) = self.streams.get_mut(stream) else { return Ok(Vec::new()) };
+        let mut quoted = String::with_capacity(stream.len() + 2);
+        quote(&mut quoted, stream);
         let mut ids = Vec::with_capacity(events.len());
         for event in events {
-            let mut recorder = Recorder::new(stream);
-            recorder.reserve(1, stream.len() + event.size() + 160);
-            recorder.record(id, &event.event_type, event.envelope.iter(), event.data.as_deref());
-            stored.push(Stored { id, record: recorder.finish() });
+            let time = self.time.format(id.ms);
+            let mut record = String::with_capacity(quoted.len() + event.size() + 256);
+            let place = write_record(&mut record, id, &quoted, time, &event.event_type, event.envelope.iter(), event.data.as_deref());
+            stored.push(Stored { id, record: record.as_str().into(), place });
             ids.push(id);
             id.seq += 1;
         }
@@ -108,7 +112,7 @@ impl Contents {
         let mut records = Events::default();
         for id in &remembered.ids {
             let at = stored.binary_search_by_key(id, |event| event.id).ok()?;
-            stored[at].record.iter().for_each(|event| records.push(event));
+            records.push_record(&stored[at].record, &stored[at].place);
         }
         Some(Receipt::Repeated(records))
     }
@@ -127,7 +131,7 @@ impl Contents {
         let first = stored.partition_point(|event| event.id < request.from);
         let end = stored.partition_point(|event| event.id <= request.to);
         let range = stored.get(first..end).unwrap_or_default();
-        let mut take = |event: &Stored| event.record.iter().for_each(|record| page.push(record));
+        let mut take = |event: &Stored| page.push_record(&event.record, &event.place);
         if request.descending {
             range.iter().rev().take(request.count).for_each(&mut take);
         } else {

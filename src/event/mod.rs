@@ -7,7 +7,8 @@ mod time;
 
 pub use id::EventId;
 pub use record::{EventRef, Events};
-pub(crate) use record::{Recorder, quote};
+pub(crate) use record::{Place, Recorder, quote, write_record};
+pub(crate) use time::TimeFormatter;
 pub use time::{format_time, parse_time};
 
 /// A field of the envelope: what an event says about its place, beside its type and data.
@@ -77,20 +78,31 @@ impl Field {
 }
 
 /// The envelope of an event: a text for each [`Field`] that is present.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Envelope {
-    values: [Option<Box<str>>; Field::ALL.len()],
+    /// The texts one behind the other: one allocation for all of them.
+    text: String,
+    /// Where each text begins and ends.
+    places: [Option<(u32, u32)>; Field::ALL.len()],
 }
 
 impl Envelope {
+    /// An empty envelope with room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Envelope { text: String::with_capacity(bytes), ..Envelope::default() }
+    }
+
     /// The value of a field; `None` if it is absent.
     pub fn get(&self, field: Field) -> Option<&str> {
-        self.values[field as usize].as_deref()
+        let (start, end) = self.places[field as usize]?;
+        self.text.get(start as usize..end as usize)
     }
 
     /// Sets a field.
-    pub fn set(&mut self, field: Field, value: impl Into<Box<str>>) {
-        self.values[field as usize] = Some(value.into());
+    pub fn set(&mut self, field: Field, value: impl AsRef<str>) {
+        let start = self.text.len() as u32;
+        self.text.push_str(value.as_ref());
+        self.places[field as usize] = Some((start, self.text.len() as u32));
     }
 
     /// The present fields, in the order of [`Field::ALL`].
@@ -98,6 +110,14 @@ impl Envelope {
         Field::ALL.into_iter().filter_map(|field| Some((field, self.get(field)?)))
     }
 }
+
+impl PartialEq for Envelope {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Envelope {}
 
 /// An event that has no id yet.
 ///
@@ -125,7 +145,7 @@ impl NewEvent {
     }
 
     /// The same event with a field of the envelope.
-    pub fn with(mut self, field: Field, value: impl Into<Box<str>>) -> Self {
+    pub fn with(mut self, field: Field, value: impl AsRef<str>) -> Self {
         self.envelope.set(field, value);
         self
     }

@@ -16,7 +16,7 @@ pub struct Events {
 
 /// Where a record stands in the text; the inner ranges count from the record's start.
 #[derive(Debug, Clone)]
-struct Place {
+pub(crate) struct Place {
     id: EventId,
     record: Range<usize>,
     event_type: Range<usize>,
@@ -81,11 +81,16 @@ impl Events {
         json
     }
 
+    /// Adds a record that stands alone in a text.
+    pub(crate) fn push_record(&mut self, record: &str, place: &Place) {
+        let start = self.start_record();
+        self.text.push_str(record);
+        self.places.push(Place { record: start..self.text.len(), ..place.clone() });
+    }
+
     /// Adds a copy of an event.
     pub fn push(&mut self, event: EventRef<'_>) {
-        let start = self.start_record();
-        self.text.push_str(event.record);
-        self.places.push(Place { record: start..self.text.len(), ..event.place.clone() });
+        self.push_record(event.record, event.place);
     }
 
     /// Adds all of `other`.
@@ -141,42 +146,56 @@ impl Recorder {
         envelope: impl Iterator<Item = (Field, &'a str)>,
         data: Option<&str>,
     ) {
-        let start = self.events.start_record();
-        let text = &mut self.events.text;
-        text.push_str("{\"id\":\"");
-        id.write_to(text);
-        text.push_str("\",\"stream\":");
-        text.push_str(&self.stream);
-        text.push_str(",\"timestamp\":\"");
-        text.push_str(self.time.format(id.ms));
-        text.push_str("\",\"type\":");
-        let type_start = text.len() + 1 - start;
-        quote(text, event_type);
-        let type_end = text.len() - 1 - start;
-        for (field, value) in envelope {
-            text.push_str(",\"");
-            text.push_str(field.name());
-            text.push_str("\":");
-            if field == Field::Attempt && is_json_integer(value) {
-                text.push_str(value);
-            } else {
-                quote(text, value);
-            }
-        }
-        let data = data.map(|data| {
-            text.push_str(",\"data\":");
-            let data_start = text.len() - start;
-            text.push_str(data);
-            data_start..text.len() - start
-        });
-        text.push('}');
-        let place = Place { id, record: start..text.len(), event_type: type_start..type_end, data };
+        self.events.start_record();
+        let time = self.time.format(id.ms);
+        let place = write_record(&mut self.events.text, id, &self.stream, time, event_type, envelope, data);
         self.events.places.push(place);
     }
 
     pub(crate) fn finish(self) -> Events {
         self.events
     }
+}
+
+/// Appends a record as a JSON object. `stream` is a JSON string, `data` JSON text.
+pub(crate) fn write_record<'a>(
+    text: &mut String,
+    id: EventId,
+    stream: &str,
+    time: &str,
+    event_type: &str,
+    envelope: impl Iterator<Item = (Field, &'a str)>,
+    data: Option<&str>,
+) -> Place {
+    let start = text.len();
+    text.push_str("{\"id\":\"");
+    id.write_to(text);
+    text.push_str("\",\"stream\":");
+    text.push_str(stream);
+    text.push_str(",\"timestamp\":\"");
+    text.push_str(time);
+    text.push_str("\",\"type\":");
+    let type_start = text.len() + 1 - start;
+    quote(text, event_type);
+    let type_end = text.len() - 1 - start;
+    for (field, value) in envelope {
+        text.push_str(",\"");
+        text.push_str(field.name());
+        text.push_str("\":");
+        if field == Field::Attempt && is_json_integer(value) {
+            text.push_str(value);
+        } else {
+            quote(text, value);
+        }
+    }
+    let data = data.map(|data| {
+        text.push_str(",\"data\":");
+        let data_start = text.len() - start;
+        text.push_str(data);
+        data_start..text.len() - start
+    });
+    text.push('}');
+    Place { id, record: start..text.len(), event_type: type_start..type_end, data }
 }
 
 fn is_json_integer(text: &str) -> bool {
@@ -186,14 +205,13 @@ fn is_json_integer(text: &str) -> bool {
 
 /// Appends `text` as a JSON string.
 pub(crate) fn quote(out: &mut String, text: &str) {
-    let plain = text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    // No early end: so the compiler makes it a few wide comparisons.
+    let special = text.bytes().fold(false, |special, byte| special | (byte < 0x20) | (byte == b'"') | (byte == b'\\'));
     out.push('"');
-    if plain {
-        out.push_str(text);
+    if special {
+        text.chars().for_each(|character| escape(out, character));
     } else {
-        for character in text.chars() {
-            escape(out, character);
-        }
+        out.push_str(text);
     }
     out.push('"');
 }

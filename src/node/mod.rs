@@ -13,7 +13,13 @@ mod store;
 mod submit;
 mod subscription;
 
+use mimalloc::MiMalloc;
 use napi_derive::napi;
+
+/// Events are many small allocations that one thread makes and another frees, which the system's
+/// allocators are slow at.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Folds the events of a run (a JSON array of records) into its status (JSON), or an error.
 #[napi(catch_unwind)]

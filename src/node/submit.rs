@@ -6,7 +6,7 @@
 //! line breaks.
 
 use crate::error::{Code, Error, Result};
-use crate::event::{Field, NewEvent};
+use crate::event::{Envelope, Field, NewEvent};
 use crate::store::{AppendOptions, Submission};
 
 /// The columns before the envelope.
@@ -45,6 +45,7 @@ fn unpack_line(line: &str) -> Result<(Head, NewEvent)> {
     let mut next = || columns.next().unwrap_or_default();
     let (stream, expected, key) = (next(), next(), next());
     let mut event = NewEvent::new(next());
+    event.envelope = Envelope::with_capacity(128);
     for field in Field::ALL {
         let value = next();
         if !value.is_empty() {

@@ -63,7 +63,7 @@ pub(super) fn write_xadd(out: &mut Vec<u8>, stream: &str, event: &NewEvent, ts: 
 
 /// Turns the reply of an XRANGE straight into records, without a tree of values in between.
 pub(super) fn read_range(frame: &[u8], stream: &str) -> Result<Events> {
-    let mut reader = Reader { bytes: frame, at: 0 };
+    let mut reader = Reader::new(frame);
     let count = reader.array()?;
     let mut recorder = Recorder::new(stream);
     recorder.reserve(count, frame.len() + count * 64);
@@ -77,9 +77,9 @@ pub(super) fn read_range(frame: &[u8], stream: &str) -> Result<Events> {
 
 /// Finds which event has which `eid` in the reply of an XRANGE or XREVRANGE.
 pub(super) fn read_identities(frame: &[u8]) -> Result<Vec<(EventId, Option<String>)>> {
-    let mut reader = Reader { bytes: frame, at: 0 };
+    let mut reader = Reader::new(frame);
     (0..reader.array()?)
-        .map(|_| reader.entry().map(|entry| (entry.id, entry.eid.map(|eid| String::from_utf8_lossy(eid).into_owned()))))
+        .map(|_| reader.entry().map(|entry| (entry.id, entry.eid.map(Cow::into_owned))))
         .collect()
 }
 
@@ -98,7 +98,7 @@ struct Entry<'a> {
     id: EventId,
     event_type: Cow<'a, str>,
     data: Option<Cow<'a, str>>,
-    eid: Option<&'a [u8]>,
+    eid: Option<Cow<'a, str>>,
     values: [Option<Cow<'a, str>>; Field::ALL.len()],
 }
 
@@ -110,29 +110,33 @@ impl Entry<'_> {
 
 struct Reader<'a> {
     bytes: &'a [u8],
+    /// The same, if all of it is UTF-8: checked once instead of text by text.
+    utf8: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Reader { bytes, utf8: std::str::from_utf8(bytes).ok(), at: 0 }
+    }
+
     fn entry(&mut self) -> Result<Entry<'a>> {
         if self.array()? != 2 {
             return Err(unexpected());
         }
-        let id = EventId::from_bytes(self.text()?).ok_or_else(unexpected)?;
+        let id = EventId::from_bytes(self.bytes()?).ok_or_else(unexpected)?;
         let (event_type, values) = (Cow::Borrowed(""), Default::default());
         let mut entry = Entry { id, event_type, data: None, eid: None, values };
         for _ in 0..self.array()? / 2 {
-            let name = self.text()?;
-            let value = self.text()?;
+            let name = self.bytes()?;
             match name {
-                b"type" => entry.event_type = String::from_utf8_lossy(value),
-                b"data" => entry.data = Some(String::from_utf8_lossy(value)).filter(|data| !data.is_empty()),
-                b"eid" => entry.eid = Some(value),
-                name => {
-                    if let Some(field) = std::str::from_utf8(name).ok().and_then(Field::from_name) {
-                        entry.values[field as usize] = Some(String::from_utf8_lossy(value)).filter(|text| !text.is_empty());
-                    }
-                }
+                b"type" => entry.event_type = self.text()?,
+                b"data" => entry.data = Some(self.text()?).filter(|data| !data.is_empty()),
+                b"eid" => entry.eid = Some(self.text()?),
+                name => match field(name) {
+                    Some(field) => entry.values[field as usize] = Some(self.text()?).filter(|text| !text.is_empty()),
+                    None => drop(self.bytes()?),
+                },
             }
         }
         Ok(entry)
@@ -147,8 +151,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The string that begins here.
-    fn text(&mut self) -> Result<&'a [u8]> {
+    /// The string that begins here; what is no UTF-8 in it is replaced.
+    fn text(&mut self) -> Result<Cow<'a, str>> {
+        let bytes = self.bytes()?;
+        let start = bytes.as_ptr() as usize - self.bytes.as_ptr() as usize;
+        let checked = self.utf8.and_then(|text| text.get(start..start + bytes.len()));
+        Ok(checked.map_or_else(|| String::from_utf8_lossy(bytes), Cow::Borrowed))
+    }
+
+    /// The bytes of the string that begins here.
+    fn bytes(&mut self) -> Result<&'a [u8]> {
         match self.head()? {
             (b'$', digits) => {
                 let length = length(digits)?.unwrap_or(0);
@@ -166,6 +178,24 @@ impl<'a> Reader<'a> {
         self.at = next;
         head.split_first().map(|(kind, rest)| (*kind, rest)).ok_or_else(unexpected)
     }
+}
+
+/// [`Field::from_name`], by one comparison of the right length.
+fn field(name: &[u8]) -> Option<Field> {
+    Some(match name {
+        b"runId" => Field::RunId,
+        b"flowName" => Field::FlowName,
+        b"stepName" => Field::StepName,
+        b"stepId" => Field::StepId,
+        b"attempt" => Field::Attempt,
+        b"instanceId" => Field::InstanceId,
+        b"workerId" => Field::WorkerId,
+        b"queue" => Field::Queue,
+        b"triggerName" => Field::TriggerName,
+        b"correlationId" => Field::CorrelationId,
+        b"causationId" => Field::CausationId,
+        _ => return None,
+    })
 }
 
 fn unexpected() -> Error {
@@ -219,6 +249,13 @@ mod tests {
         let data: Vec<_> = events.iter().map(|event| event.data).collect();
         assert_eq!(data, [Some("\"{oops\""), None]);
         assert!(serde_json::from_str::<IgnoredAny>(&events.to_json()).is_ok());
+    }
+
+    #[test]
+    fn every_field_is_known_by_its_name() {
+        for field in Field::ALL {
+            assert_eq!(super::field(field.name().as_bytes()), Some(field));
+        }
     }
 
     proptest! {

@@ -2,7 +2,6 @@
 //! Everything else about the protocol is left to the redis crate.
 //! Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>
 
-use memchr::memchr;
 use redis::Value;
 
 use crate::error::{Code, Error, Result};
@@ -49,10 +48,11 @@ impl FrameScanner {
     }
 }
 
-/// The line that begins at `from`, and where the next one begins.
+/// The line that begins at `from`, and where the next one begins. Lines are short: a plain loop
+/// beats a vectorised search.
 pub(super) fn line(bytes: &[u8], from: usize) -> Option<(&[u8], usize)> {
     let rest = bytes.get(from..)?;
-    let end = memchr(b'\r', rest)?;
+    let end = rest.iter().position(|byte| *byte == b'\r')?;
     (rest.len() > end + 1).then(|| (&rest[..end], from + end + 2))
 }
 
