@@ -3,9 +3,12 @@
 
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { waitForCalm } from './calm.mjs'
 import { median, quantile } from './statistics.mjs'
 
 setFlagsFromString('--expose-gc')
+const ROUND_LIMIT_MS = 60_000
+
 const collectGarbage = runInNewContext('gc')
 
 /**
@@ -33,37 +36,55 @@ const collectGarbage = runInNewContext('gc')
 
 /**
  * @param {Benchmark} benchmark
- * @param {{ rounds: number, warmUps: number }} plan
- * @returns {Promise<object[]>} one result per metric
+ * @param {{ rounds: number, warmUps: number, calm: boolean }} plan
+ * @returns {Promise<object[]>} one result per metric; after a failure subjects stay open, the process is to end
  */
-export async function measure(benchmark, { rounds, warmUps }) {
+export async function measure(benchmark, { rounds, warmUps, calm }) {
   const opened = []
-  try {
-    for (const variant of benchmark.variants) {
-      opened.push({ variant, subject: await variant.open(), samples: benchmark.metrics.map(() => []) })
-    }
-    for (let round = -warmUps; round < rounds; round++) {
-      for (const entry of opened) await measureOnce(benchmark, entry, round)
-    }
-  } finally {
-    await Promise.all(opened.map(({ subject }) => subject.close()))
+  for (const variant of benchmark.variants) {
+    opened.push({ variant, subject: await variant.open(), samples: benchmark.metrics.map(() => []) })
   }
+  for (let round = -warmUps; round < rounds; round++) {
+    for (const entry of opened) {
+      if (calm) await waitForCalm()
+      await measureOnce(benchmark, entry, round)
+    }
+  }
+  await Promise.all(opened.map(({ subject }) => subject.close()))
   return benchmark.metrics.map((metric, i) => summarize(metric, opened, i))
 }
 
 async function measureOnce(benchmark, { variant, subject, samples }, round) {
-  const prepared = await benchmark.prepare?.(subject, round)
-  collectGarbage()
-  const start = performance.now()
-  const outcome = await benchmark.work(subject, prepared)
-  const ms = performance.now() - start
   try {
-    await benchmark.check(subject, prepared, outcome)
+    const { ms, outcome } = await withinLimit(measureRound(benchmark, subject, round))
+    if (round < 0) return
+    for (const [i, metric] of benchmark.metrics.entries()) samples[i].push(metric.value(ms, outcome))
   } catch (cause) {
     throw new Error(`${benchmark.name}: ${variant.name}: ${cause.message}`, { cause })
   }
-  if (round < 0) return
-  for (const [i, metric] of benchmark.metrics.entries()) samples[i].push(metric.value(ms, outcome))
+}
+
+async function measureRound({ prepare, work, check }, subject, round) {
+  const prepared = await prepare?.(subject, round)
+  collectGarbage()
+  const start = performance.now()
+  const outcome = await work(subject, prepared)
+  const ms = performance.now() - start
+  await check(subject, prepared, outcome)
+  return { ms, outcome }
+}
+
+/** A promise that is never settled must not hang the run. */
+async function withinLimit(promise) {
+  let timer
+  const limit = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no result within ${ROUND_LIMIT_MS / 1000} s`)), ROUND_LIMIT_MS)
+  })
+  try {
+    return await Promise.race([promise, limit])
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 function summarize(metric, opened, index) {

@@ -14,16 +14,13 @@ async function main() {
   const options = readOptions(process.argv.slice(2))
   if (options.help) return console.log(USAGE)
   if (!options.references) await requireCore()
-  const plan = options.quick ? QUICK : FULL
+  const plan = { ...(options.quick ? QUICK : FULL), calm: options.calm }
   const redis = await startRedis()
-  try {
-    const machine = describeMachine(redis.version)
-    const results = await measureAll(select(allBenchmarks({ redis, scale: plan.scale }), options), plan)
-    printReport(machine, results)
-    if (options.json) writeJson(options.json, machine, plan, results)
-  } finally {
-    await redis.stop()
-  }
+  const machine = describeMachine(redis.version)
+  const results = await measureAll(select(allBenchmarks({ redis, scale: plan.scale }), options), plan)
+  printReport(machine, results)
+  if (options.json) writeJson(options.json, machine, plan, results)
+  await redis.stop()
 }
 
 /** Loads the package before anything is measured, so that a missing build is told at once. */
@@ -62,5 +59,5 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.e
 
 main().catch((error) => {
   console.error(`\nbenchmark: ${error.message}`)
-  process.exitCode = 1
+  process.exit(1) // with everything that is still open; the server ends with the process
 })

@@ -11,8 +11,10 @@ import { native } from './native.js'
 /** Packed appends are handed over at the end of the tick, or as soon as there are so many. */
 const HAND_OVER_AT = 64
 
-/** Bridges with open promises: they must not be collected, and keep Node alive together. */
+/** Bridges with open promises: they must not be collected. */
 const busy = new Set<Bridge>()
+/** How many open promises keep Node alive. */
+let held = 0
 let keepAlive: NodeJS.Timeout | undefined
 
 /** A native store. */
@@ -24,11 +26,15 @@ export class Bridge {
   #outbox: string[] = []
   #flushScheduled = false
   #waiting = new Map<number, (outcome: string) => void>()
-  /** How many of those who wait keep Node alive. */
-  #held = 0
 
   constructor(options: string, isImmediate: boolean, clock: NativeClock | undefined) {
-    const settle = (stored: Float64Array, others: Array<[number, string]>) => this.#settle(stored, others)
+    // The native store holds on to this callback, and the bridge to the store: without the weak reference nobody
+    // could ever collect the two.
+    const bridge = new WeakRef(this)
+    const settle = (stored: Float64Array, others: Array<[number, string]>) => {
+      const self = bridge.deref()
+      if (self) self.#settle(stored, others)
+    }
     this.store = rethrowing(() => new native.NativeStore(options, settle, clock))
     this.isImmediate = isImmediate
   }
@@ -70,13 +76,14 @@ export class Bridge {
 
   #wait(ticket: number, hold: boolean): Promise<string> {
     return new Promise((resolve) => {
+      if (this.#waiting.size === 0) busy.add(this)
       if (!hold) {
         this.#waiting.set(ticket, resolve)
         return
       }
-      this.#hold()
+      holdNode()
       this.#waiting.set(ticket, (outcome) => {
-        this.#release()
+        releaseNode()
         resolve(outcome)
       })
     })
@@ -92,19 +99,17 @@ export class Bridge {
   #answer(ticket: number, outcome: string): void {
     const resolve = this.#waiting.get(ticket)
     this.#waiting.delete(ticket)
+    if (this.#waiting.size === 0) busy.delete(this)
     resolve?.(outcome)
   }
+}
 
-  #hold(): void {
-    if (this.#held++ > 0) return
-    busy.add(this)
-    keepAlive ??= setInterval(() => {}, 2 ** 30)
-    keepAlive.ref()
-  }
+function holdNode(): void {
+  if (held++ > 0) return
+  keepAlive ??= setInterval(() => {}, 2 ** 30)
+  keepAlive.ref()
+}
 
-  #release(): void {
-    if (--this.#held > 0) return
-    busy.delete(this)
-    if (busy.size === 0) keepAlive?.unref()
-  }
+function releaseNode(): void {
+  if (--held === 0) keepAlive?.unref()
 }

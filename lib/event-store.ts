@@ -2,8 +2,8 @@ import type * as surface from '../index.js'
 import { Bridge } from './bridge.js'
 import { isError, NuxtQueueError, rethrowing, toError, unwrap } from './errors.js'
 import { packOptions } from './options.js'
-import { type AnyEvent, packAppend, packBatch } from './pack.js'
-import { checkLimit, checkName, invalid, isGlobal, packGlobalQuery, packQuery } from './query.js'
+import { type AnyEvent, checkEnvelope, packAppend, packBatch } from './pack.js'
+import { checkLimit, checkName, checkOptions, invalid, isGlobal, packGlobalQuery, packQuery } from './query.js'
 import { RunState } from './run-state.js'
 import { subscribe } from './subscription.js'
 import { nativeClock } from './testing.js'
@@ -71,9 +71,10 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
   }
 
   async *#iterateGlobal(query: surface.GlobalQuery): AsyncGenerator<surface.EventRecord> {
+    const packed = packGlobalQuery(query)
     const { filter, limit } = query
-    let remaining = checkLimit(limit) ?? Number.POSITIVE_INFINITY
-    for await (const record of this.#pages(() => packGlobalQuery(query))) {
+    let remaining = limit ?? Number.POSITIVE_INFINITY
+    for await (const record of this.#pages(() => packed)) {
       if (filter && !filter(record)) continue
       yield record
       if (--remaining === 0) return
@@ -131,7 +132,7 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
 
   async indexRead(key: string, options: { offset?: number; limit?: number } = {}): Promise<surface.IndexEntry[]> {
     checkName(key, 'key')
-    const { offset = 0 } = options
+    const { offset = 0 } = checkOptions(options, ['offset', 'limit'])
     const limit = checkLimit(options.limit)
     if (!Number.isSafeInteger(offset) || offset < 0) throw invalid('offset', offset, 'a whole number from 0 on')
     const outcome = await this.#bridge.call((ticket) => this.#bridge.store.indexRead(ticket, key, offset, limit))
@@ -146,7 +147,7 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
 
   // biome-ignore lint/suspicious/noExplicitAny: index.d.ts types the state
   state(runId: string, envelope: surface.EventEnvelope = {}): any {
-    if (typeof runId !== 'string' || runId === '') throw invalid('runId', runId, 'a string that is not empty')
+    checkEnvelope(runId, envelope)
     return RunState.of({ store: this, bridge: this.#bridge, now: this.#now, patches: this.#patches }, runId, envelope)
   }
 

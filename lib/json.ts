@@ -6,14 +6,47 @@ import { NuxtQueueError } from './errors.js'
 
 const MAX_DEPTH = 500
 
+/** More than fits into one text. Counted, because a few objects that share others can stand for billions. */
+const MAX_VALUES = 2 ** 26
+
+/** Objects and items of arrays that the quick check of the present value has seen. */
+let seen = 0
+
 /** `JSON.stringify` for payloads; `undefined` gives `undefined`. */
 export function toJson(value: unknown, path: string): string | undefined {
-  if (!isPlain(value, 0)) explain(value, path, new Set())
+  if (!isPlainIfReadable(value)) {
+    if (seen > MAX_VALUES) throw refused(path, `has more than ${MAX_VALUES} values`)
+    explainTo(toJson, value, path)
+  }
+  return read(path, () => JSON.stringify(value))
+}
+
+function isPlainIfReadable(value: unknown): boolean {
+  seen = 0
   try {
-    return JSON.stringify(value)
+    return isPlain(value, 0)
+  } catch {
+    // A getter, a toJSON or a proxy failed. Reading it again, slowly, finds the place.
+    return false
+  }
+}
+
+/** The stack of the error begins with the caller: it has no room for every level of the value. */
+function explainTo(caller: typeof toJson, value: unknown, path: string): void {
+  try {
+    explain(value, path, new Set())
+  } catch (error) {
+    Error.captureStackTrace(error as Error, caller)
+    throw error
+  }
+}
+
+/** Runs what may be code of the caller: getters, toJSON, the traps of a proxy. */
+function read<T>(path: string, look: () => T): T {
+  try {
+    return look()
   } catch (cause) {
-    if (cause instanceof NuxtQueueError) throw cause
-    throw refused(path, cause instanceof Error ? cause.message : String(cause), cause)
+    throw refused(path, `can't be read (${cause instanceof Error ? cause.message : String(cause)})`, cause)
   }
 }
 
@@ -32,8 +65,10 @@ function isPlain(value: unknown, depth: number): boolean {
       return false
   }
   if (value === null) return true
-  if (depth >= MAX_DEPTH) return false
+  if (depth >= MAX_DEPTH || ++seen > MAX_VALUES) return false
   if (Array.isArray(value)) {
+    seen += value.length
+    if (seen > MAX_VALUES) return false
     for (let index = 0; index < value.length; index++) if (!isPlain(value[index], depth + 1)) return false
     return true
   }
@@ -49,7 +84,8 @@ function isPlainBesideItself(value: object, depth: number): boolean {
   return written !== value && isPlain(written, depth + 1)
 }
 
-function explain(value: unknown, path: string, above: Set<unknown>): void {
+/** Finds what JSON can't hold. `written`: the value is what a toJSON returned, which is asked only once. */
+function explain(value: unknown, path: string, above: Set<unknown>, written = false): void {
   switch (typeof value) {
     case 'bigint':
       throw refused(path, 'is a BigInt; store it as a string')
@@ -67,19 +103,31 @@ function explain(value: unknown, path: string, above: Set<unknown>): void {
   if (value === null) return
   if (above.has(value)) throw refused(path, 'refers back to an object that contains it')
   if (above.size >= MAX_DEPTH) throw refused(path.slice(0, 200), `is nested deeper than ${MAX_DEPTH} levels`)
-  if (value instanceof Map) throw refused(path, 'is a Map; store Object.fromEntries(map)')
-  if (value instanceof Set) throw refused(path, 'is a Set; store an array')
+  const kind = read(path, () => kindOf(value))
+  if (kind === 'Map') throw refused(path, 'is a Map; store Object.fromEntries(map)')
+  if (kind === 'Set') throw refused(path, 'is a Set; store an array')
   above.add(value)
-  if (Array.isArray(value)) {
-    value.forEach((item, index) => {
-      explain(item, `${path}[${index}]`, above)
-    })
-  } else if (typeof (value as { toJSON?: unknown }).toJSON === 'function') {
-    explain((value as { toJSON(key: string): unknown }).toJSON(''), path, above)
-  } else {
-    for (const key in value) explain((value as Record<string, unknown>)[key], member(path, key), above)
-  }
+  const own =
+    kind === 'toJSON' && !written ? read(path, () => (value as { toJSON(key: string): unknown }).toJSON('')) : value
+  if (own === value) explainMembers(value, kind === 'Array', path, above)
+  else explain(own, path, above, true)
   above.delete(value)
+}
+
+function kindOf(value: object): 'Array' | 'toJSON' | 'Map' | 'Set' | 'Object' {
+  if (Array.isArray(value)) return 'Array'
+  if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return 'toJSON'
+  if (value instanceof Map) return 'Map'
+  return value instanceof Set ? 'Set' : 'Object'
+}
+
+/** The members that JSON writes: not those that are inherited. */
+function explainMembers(value: object, isArray: boolean, path: string, above: Set<unknown>): void {
+  for (const key of read(path, () => Object.keys(value))) {
+    const within = isArray ? `${path}[${key}]` : member(path, key)
+    const item = read(within, () => (value as Record<string, unknown>)[key])
+    if (key !== 'toJSON' || typeof item !== 'function') explain(item, within, above)
+  }
 }
 
 function member(path: string, key: string): string {

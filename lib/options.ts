@@ -3,14 +3,14 @@
  */
 
 import type { StoreOptions } from '../index.js'
-import { NuxtQueueError, shown } from './errors.js'
+import { NuxtQueueError, shown as shownAsIs } from './errors.js'
 
 type Check = (value: unknown, name: string) => void
 
 const text: Check = (value, name) =>
-  expect(typeof value === 'string' && value !== '', value, name, 'a string that is not empty')
+  expect(typeof value === 'string' && value !== '' && value.isWellFormed(), value, name, 'a text that is not empty')
 const secret: Check = (value, name) => {
-  if (typeof value !== 'string') throw config(`${name} is not a string.`)
+  if (typeof value !== 'string' || !value.isWellFormed()) throw config(`${name} is not a text.`)
 }
 const count = (least: number, most: number): Check => {
   const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most
@@ -19,6 +19,11 @@ const count = (least: number, most: number): Check => {
 const pem: Check = (value, name) => {
   if (typeof value !== 'string' || !value.includes('-----BEGIN CERTIFICATE-----'))
     throw config(`${name} is not a certificate in PEM form.`)
+}
+
+const host: Check = (value, name) => {
+  text(value, name)
+  if (/[/@\s]/.test(value as string)) throw config(`${name} is not a host name; a URL belongs into redis.url.`)
 }
 
 const TLS = { ca: pem, servername: text }
@@ -31,7 +36,7 @@ const later: Check = (_value, name) => {
 
 const REDIS = {
   url: secret,
-  host: text,
+  host,
   port: count(1, 65535),
   socket: text,
   username: secret,
@@ -82,6 +87,11 @@ function object(members: Record<string, Check>): Check {
       if (given !== undefined) check(given, within + member)
     }
   }
+}
+
+/** An option as messages show it. A URL in the wrong place may hold a password. */
+function shown(value: unknown): string {
+  return typeof value === 'string' && /:\/\/|@/.test(value) ? 'a URL' : shownAsIs(value)
 }
 
 function expect(holds: boolean, value: unknown, name: string, expected: string): void {

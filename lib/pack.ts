@@ -63,6 +63,17 @@ function packHead(stream: string, options: AppendOptions | undefined): string {
 }
 
 function packEvent(event: AnyEvent): string {
+  try {
+    return packMembers(event)
+  } catch (cause) {
+    if (cause instanceof NuxtQueueError) throw cause
+    // A getter or a proxy of the caller's.
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new NuxtQueueError('NQ_INVALID_EVENT', `The event can't be read (${reason}).`, { cause })
+  }
+}
+
+function packMembers(event: AnyEvent): string {
   if (typeof event !== 'object' || event === null) {
     throw new NuxtQueueError('NQ_INVALID_EVENT', `The event is ${shown(event)}; expected { type, data, … }.`)
   }
@@ -79,6 +90,15 @@ function packEvent(event: AnyEvent): string {
   return data === undefined ? columns : columns + (toJson(data, 'data') ?? '')
 }
 
+/** Checks what every event of a run will carry. */
+export function checkEnvelope(runId: string, envelope: EventEnvelope): void {
+  if (typeof envelope !== 'object' || envelope === null) {
+    throw new NuxtQueueError('NQ_INVALID_EVENT', `The envelope is ${shown(envelope)}; expected an object.`)
+  }
+  checkText(runId, 'runId')
+  packEvent({ ...envelope, runId, type: 'state.set', data: undefined })
+}
+
 function checkTexts(event: AnyEvent): void {
   checkText(event.type, 'The event type')
   for (const [name, value] of Object.entries(event))
@@ -93,7 +113,7 @@ function column(value: unknown, name: string): string {
 
 function attempt(value: unknown): string {
   if (value === undefined) return ''
-  if (Number.isInteger(value) && (value as number) >= 0) return String(value)
+  if (Number.isSafeInteger(value) && (value as number) >= 0) return String(value)
   throw new NuxtQueueError('NQ_INVALID_EVENT', `attempt is ${shown(value)}; expected a whole number from 0 on.`)
 }
 

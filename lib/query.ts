@@ -35,6 +35,24 @@ export function checkName(value: unknown, name: string): string {
   return value
 }
 
+/** Options whose members are all known, or an error. */
+export function checkOptions<O extends object>(options: O, known: string[]): O {
+  if (typeof options !== 'object' || options === null) throw invalid('The options', options, 'an object')
+  for (const name in options) {
+    if (!known.includes(name)) {
+      throw new NuxtQueueError('NQ_VALIDATION', `There is no option ${shown(name)}; known are ${known.join(', ')}.`)
+    }
+  }
+  return options
+}
+
+/** `'cached'`, `'strong'` or `undefined`, or an error. */
+export function checkConsistency(consistency: unknown): void {
+  if (consistency !== undefined && consistency !== 'cached' && consistency !== 'strong') {
+    throw invalid('consistency', consistency, "'cached' or 'strong'")
+  }
+}
+
 /** A number of things that are wanted: a positive whole number, or `undefined`. */
 export function checkLimit(limit: number | undefined): number | undefined {
   if (limit !== undefined && !(Number.isSafeInteger(limit) && limit > 0))
@@ -51,9 +69,7 @@ function pack(target: object, query: Omit<Query, 'stream'>, limit: number | unde
   const { types, startTime, endTime, after, before, order, consistency } = query
   if (types !== undefined && !Array.isArray(types)) throw invalid('types', types, 'an array of event types')
   if (order !== undefined && order !== 'asc' && order !== 'desc') throw invalid('order', order, "'asc' or 'desc'")
-  if (consistency !== undefined && consistency !== 'cached' && consistency !== 'strong') {
-    throw invalid('consistency', consistency, "'cached' or 'strong'")
-  }
+  checkConsistency(consistency)
   return JSON.stringify({
     ...target,
     types: types?.map((type) => checkName(type, 'types')),

@@ -6,7 +6,7 @@ import type * as surface from '../index.js'
 import { unwrap } from './errors.js'
 import { toJson } from './json.js'
 import { native } from './native.js'
-import { invalid } from './query.js'
+import { checkOptions, invalid } from './query.js'
 import { toMs, toPoint } from './time.js'
 
 type Data = Record<string, unknown>
@@ -22,6 +22,7 @@ const ORDINARY = { enumerable: true, configurable: true, writable: true }
  */
 export function reduceState(events: readonly surface.StateEvent[], options: { at?: surface.Point } = {}): Data {
   if (!Array.isArray(events)) throw invalid('events', events, 'an array')
+  checkOptions(options, ['at'])
   const at = options.at === undefined ? undefined : toCut(options.at)
   let values: Data = {}
   let expiries: Map<string, number> | undefined
@@ -48,6 +49,7 @@ export function reduceState(events: readonly surface.StateEvent[], options: { at
   }
 
   for (const event of events as surface.StateEvent[]) {
+    if (typeof event !== 'object' || event === null) throw invalid('An event', event, 'an object')
     const data = event.data as Data
     if (typeof data !== 'object' || data === null || Array.isArray(data)) continue
     if (at !== undefined && isAfter(event, at)) continue

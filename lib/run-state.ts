@@ -4,7 +4,7 @@ import { NuxtQueueError, unwrap } from './errors.js'
 import type { EventStore } from './event-store.js'
 import { toJson } from './json.js'
 import type { AnyEvent } from './pack.js'
-import { invalid } from './query.js'
+import { checkConsistency, checkOptions, invalid } from './query.js'
 import { timestampOf, toPoint } from './time.js'
 
 /** What the states of a store share. */
@@ -34,8 +34,9 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     return new RunState(home, home.bridge.store.runStream(runId), { ...envelope, runId })
   }
 
-  async get(key: string): Promise<unknown> {
+  async get(key: string, options?: { consistency?: 'cached' | 'strong' }): Promise<unknown> {
     checkKey(key)
+    if (options !== undefined) checkConsistency(checkOptions(options, ['consistency']).consistency)
     const value = await this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key))
     return value === '' ? undefined : JSON.parse(value)
   }
@@ -52,7 +53,7 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
   async set(key: string, value: unknown, options: { ttl?: number } = {}): Promise<void> {
     checkKey(key)
     checkValue(value, 'value')
-    const { ttl } = options
+    const { ttl } = checkOptions(options, ['ttl'])
     if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
     const expiresAt = ttl === undefined ? {} : { expiresAt: timestampOf(`${Math.ceil(this.#home.now() + ttl)}-0`) }
     await this.#append({ type: 'state.set', data: { key, value, ...expiresAt } })
@@ -81,14 +82,18 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     checkKey(key)
     if (typeof update !== 'function') throw invalid('update', update, 'a function')
     const { patches } = this.#home
-    const before = patches.get(this.#stream) ?? Promise.resolve()
-    const patched = before.then(() => this.#patch(key, update))
-    const done = patched.catch(() => {})
-    patches.set(this.#stream, done)
+    const before = patches.get(this.#stream)
+    let finish = () => {}
+    const finished = new Promise<void>((resolve) => {
+      finish = resolve
+    })
+    patches.set(this.#stream, finished)
     try {
-      return await patched
+      await before
+      return await this.#patch(key, update)
     } finally {
-      if (patches.get(this.#stream) === done) patches.delete(this.#stream)
+      finish()
+      if (patches.get(this.#stream) === finished) patches.delete(this.#stream)
     }
   }
 
@@ -98,7 +103,11 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
       const space = read.indexOf(' ')
       const previous = read.slice(space + 1)
       const value = update(previous === '' ? undefined : JSON.parse(previous))
-      if (value instanceof Promise) throw invalid('The result of update', value, 'the value itself, not a promise')
+      if (value instanceof Promise) {
+        // Nobody will wait for it: should it fail, too, that must not end the process.
+        value.catch(() => {})
+        throw invalid('The result of update', value, 'the value itself, not a promise')
+      }
       checkValue(value, 'The result of update')
       try {
         await this.#append({ type: 'state.set', data: { key, value } }, read.slice(0, space))

@@ -6,7 +6,7 @@ import type * as surface from '../index.js'
 import type { NativeSubscription } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { isError, type NuxtQueueError, toError, unwrap } from './errors.js'
-import { checkName, invalid } from './query.js'
+import { checkName, checkOptions, invalid } from './query.js'
 import { toId } from './time.js'
 
 type Handler = (event: surface.EventRecord) => void | Promise<void>
@@ -23,12 +23,17 @@ export async function subscribe(
 ): Promise<surface.Subscription> {
   const target = checkName(streamOrPattern, 'The stream or pattern')
   if (typeof handler !== 'function') throw invalid('handler', handler, 'a function')
+  checkOptions(options, ['after', 'onCaughtUp', 'onError'])
+  for (const name of ['onCaughtUp', 'onError'] as const) {
+    const callback = options[name]
+    if (callback !== undefined && typeof callback !== 'function') throw invalid(name, callback, 'a function')
+  }
   const after = options.after === undefined ? undefined : toId(options.after, 'after')
   const packed = JSON.stringify(/[*?[\]\\]/.test(target) ? { pattern: target, after } : { stream: target, after })
   const native = bridge.store.subscription()
   unwrap(await bridge.call((ticket) => native.begin(ticket, packed)))
   const loop = new DeliveryLoop(bridge, native, handler, options)
-  void loop.run()
+  loop.run().catch((error) => warn('A subscription ended', error))
   return { unsubscribe: async () => loop.stop() }
 }
 

@@ -1,17 +1,10 @@
 //! The conformance scenarios of `tests/conformance` on every backend (promise P9), through the crate's API.
 
-#![allow(missing_docs, reason = "a test has no users")]
+#![allow(missing_docs, clippy::expect_used, reason = "a test has no users, and fails by panicking")]
 
-/// What plays the scenarios.
-mod support {
-    pub mod arguments;
-    pub mod following;
-    pub mod json;
-    pub mod operations;
-    pub mod play;
-    pub mod redis;
-    pub mod values;
-}
+// Without the path, rustfmt would look beside the scenarios.
+#[path = "support/mod.rs"]
+mod support;
 
 use std::fs;
 use std::path::Path;

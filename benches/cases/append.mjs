@@ -15,8 +15,8 @@ import { makeEvents, runInFlight } from '../workload.mjs'
 /** @param {{ redis: { port: number, inspector: import('ioredis').Redis }, scale: number }} context */
 export function appendBenchmarks({ redis, scale }) {
   return [
-    onMemory({ count: 20_000 * scale, inFlight: 1, target: 1.3 }),
-    onMemory({ count: 20_000 * scale, inFlight: 64, target: 1.3 }),
+    onMemory({ count: 20_000, inFlight: 1, target: 1.3 }),
+    onMemory({ count: 20_000, inFlight: 64, target: 1.3 }),
     onRedis(redis, { count: 2_000 * scale, inFlight: 1, target: 1.5 }),
     onRedis(redis, { count: 10_000 * scale, inFlight: 64, target: 5 }),
     onRedis(redis, { count: 10_000 * scale, inFlight: 256 }),

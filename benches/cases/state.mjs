@@ -23,7 +23,7 @@ export function stateBenchmarks({ redis: { port }, scale }) {
     getKey({ backend: 'Redis', variants: onRedis, count: 500 * scale, inFlight: 1 }),
     getKey({ backend: 'Redis', variants: onRedis, count: 2_000 * scale, inFlight: 64 }),
     getAll({ variants: [originalStateOnRedis(port), foldedOnRedis(port), coreOnRedis(port)], runEvents: 1_000 }),
-    reduce({ variants: [loopByHand(), coreReducer()], count: 10_000, folds: 20 * scale }),
+    reduce({ variants: [loopByHand(), coreReducer()], count: 10_000, folds: 20 }),
   ]
 }
 

@@ -6,7 +6,6 @@ import { quantile } from '../statistics.mjs'
 import { coreOnRedis, originalOnRedis } from '../subjects.mjs'
 import { makeEvents, runAtRate, runInFlight } from '../workload.mjs'
 
-const DELIVERY_LIMIT_MS = 60_000
 const RATE = 10_000
 
 /** @param {{ redis: { port: number, inspector: import('ioredis').Redis }, scale: number }} context */
@@ -60,7 +59,7 @@ function delivery({ port, inspector }, { name, count, write, metrics }) {
     prepare: (subject) => listen(subject, count, `${metrics[0].name}-${runs++}`),
     work: async (subject, prepared) => {
       await write(subject, prepared)
-      await awaitDeliveries(prepared)
+      await prepared.delivered
       return prepared
     },
     check: async ({ writer }, { stream, events, values, unsubscribe }) => {
@@ -106,19 +105,6 @@ async function listen({ reader }, count, name) {
     delivered,
     unsubscribe,
   }
-}
-
-/** Waits for the last delivery; a lost one must not hang the benchmark. */
-async function awaitDeliveries({ delivered, values, events }) {
-  let timer
-  const limit = new Promise((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`${values.length} of ${events.length} events delivered`)),
-      DELIVERY_LIMIT_MS,
-    )
-  })
-  await Promise.race([delivered, limit])
-  clearTimeout(timer)
 }
 
 function eventsPerSecond(name, count) {

@@ -78,7 +78,8 @@ impl Contents {
     }
 
     fn store(&mut self, stream: &str, events: &[NewEvent], last: Option<EventId>, now_ms: u64) -> Result<Vec<EventId>> {
-        let mut id = EventId::new(now_ms, 0);
+        // As on Redis, no event has the id that stands for "none".
+        let mut id = EventId::new(now_ms, u64::from(now_ms == 0));
         if let Some(last) = last.filter(|last| *last >= id) {
             id = last.next().ok_or_else(|| Error::new(Code::Backend, "The stream has used its last possible id."))?;
         }
@@ -201,7 +202,9 @@ impl Backend for Memory {
     }
 
     fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool> {
-        at_once(self.contents().streams.remove(stream).is_some())
+        let mut contents = self.contents();
+        contents.repeats.retain(|(of, _), _| &**of != stream);
+        at_once(contents.streams.remove(stream).is_some())
     }
 
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {

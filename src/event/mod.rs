@@ -88,7 +88,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// An empty envelope with room for so many bytes.
-    pub(crate) fn with_capacity(bytes: usize) -> Self {
+    pub fn with_capacity(bytes: usize) -> Self {
         Envelope { text: String::with_capacity(bytes), ..Envelope::default() }
     }
 

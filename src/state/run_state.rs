@@ -73,6 +73,9 @@ impl RunState {
 
     /// Sets a key to a JSON value; with `ttl` it expires after that time.
     pub async fn set(&self, key: &str, json: &str, ttl: Option<Duration>) -> Result<()> {
+        if ttl.is_some_and(|ttl| ttl.as_millis() == 0) {
+            return Err(Error::new(Code::Validation, "ttl is 0; leave it out for a key that stays."));
+        }
         let expires_ms = ttl.map(|ttl| self.store.now_ms().saturating_add(ttl.as_millis() as u64));
         self.append(vec![self.event("state.set", set_data(key, json, expires_ms))], None).await.map(drop)
     }

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::fold::Members;
 
 use crate::error::{Code, Error, Result};
 
@@ -57,7 +60,7 @@ pub struct StepStatus {
     /// What the step is doing.
     pub status: StepPhase,
     /// How often it was tried.
-    pub attempt: u32,
+    pub attempt: u64,
     /// When its present attempt began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
@@ -121,19 +124,24 @@ struct Record<'a> {
     flow_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     step_name: Option<Cow<'a, str>>,
-    attempt: Option<serde_json::Value>,
+    #[serde(borrow)]
+    attempt: Option<&'a RawValue>,
     #[serde(borrow)]
     trigger_name: Option<Cow<'a, str>>,
-    data: Option<serde_json::Value>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
 }
 
 impl Record<'_> {
+    /// A text in the data. Only what is asked for is read: anything else may stand beside it.
     fn text(&self, name: &str) -> Option<String> {
-        Some(self.data.as_ref()?.get(name)?.as_str()?.to_owned())
+        let Members(members) = serde_json::from_str(self.data?.get()).ok()?;
+        let (_, value) = members.into_iter().rfind(|(key, _)| key == name)?;
+        serde_json::from_str(value.get()).ok()
     }
 
-    fn attempt(&self) -> Option<u32> {
-        u32::try_from(self.attempt.as_ref()?.as_u64()?).ok()
+    fn attempt(&self) -> Option<u64> {
+        self.attempt?.get().parse().ok()
     }
 
     fn at(&self) -> String {

@@ -28,6 +28,7 @@ pub(super) struct Intake {
     queue: Mutex<Queue>,
     appended: AtomicU64,
     emptied: Notify,
+    passed: Notify,
 }
 
 #[derive(Default)]
@@ -35,6 +36,9 @@ struct Queue {
     waiting: VecDeque<Append>,
     under_way: usize,
     bytes_under_way: usize,
+    /// How many appends have left `waiting` since the beginning, towards the backend or because
+    /// their time was over.
+    left: u64,
     /// A task looks after the deadlines of those that wait.
     watched: bool,
     closed: bool,
@@ -56,6 +60,7 @@ impl Queue {
             self.bytes_under_way += next.size;
             admitted.extend(self.waiting.pop_front());
         }
+        self.left += admitted.len() as u64;
         admitted
     }
 
@@ -67,8 +72,8 @@ impl Queue {
 
 impl Intake {
     pub(super) fn new(max_bytes: usize, outlet: Outlet) -> Self {
-        let (backend, queue, appended, emptied) = Default::default();
-        Intake { max_bytes, backend, outlet, queue, appended, emptied }
+        let (backend, queue, appended, emptied, passed) = Default::default();
+        Intake { max_bytes, backend, outlet, queue, appended, emptied, passed }
     }
 
     /// Names the backend, which could only be made with this intake at hand.
@@ -109,6 +114,22 @@ impl Intake {
                 return;
             }
             emptied.await;
+        }
+    }
+
+    /// Waits until the appends that were accepted before are with the backend, so that what it is
+    /// asked next comes after them.
+    pub(super) async fn passed(&self) {
+        let wanted = {
+            let queue = self.queue();
+            queue.left + queue.waiting.len() as u64
+        };
+        loop {
+            let passed = self.passed.notified();
+            if self.queue().left >= wanted {
+                return;
+            }
+            passed.await;
         }
     }
 
@@ -185,12 +206,14 @@ impl Intake {
         while queue.waiting.front().is_some_and(|append| append.deadline <= now) {
             late.extend(queue.waiting.pop_front());
         }
+        queue.left += late.len() as u64;
         let go_on = !queue.waiting.is_empty();
         queue.watched = go_on;
         let emptied = queue.is_empty();
         drop(queue);
         let message = "The event was not stored: too much is on its way to the backend already. Append less at a time, or raise limits.maxQueuedBytes.";
         self.hand_out(late.into_iter().map(|append| failed(append, Error::new(Code::Timeout, message))).collect());
+        self.passed.notify_waiters();
         if emptied {
             self.emptied.notify_waiters();
         }
@@ -214,6 +237,7 @@ impl Settle for Intake {
         let at_once = self.pass_on(&mut queue);
         let emptied = queue.is_empty();
         drop(queue);
+        self.passed.notify_waiters();
         self.hand_out(settled);
         self.hand_out(at_once);
         if emptied {

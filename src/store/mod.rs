@@ -111,6 +111,7 @@ impl EventStore {
     pub fn open_lazily(options: StoreOptions, outlet: Outlet) -> Result<EventStore> {
         let StoreOptions { backend, prefix, limits, clock, cache_bytes } = options;
         check::argument("The prefix", &prefix).map_err(|error| Error::new(Code::Config, error.message()))?;
+        limits.check()?;
         let intake = Arc::new(Intake::new(limits.max_queued_bytes, outlet));
         let backend: Arc<dyn Backend> = match backend {
             BackendOptions::Memory => Arc::new(Memory::new(clock.clone())),
@@ -221,11 +222,18 @@ impl EventStore {
         })
     }
 
-    fn backend(&self) -> Result<&Arc<dyn Backend>> {
+    fn open_backend(&self) -> Result<&Arc<dyn Backend>> {
         match self.shared.intake.is_closed() {
             true => Err(Error::closed()),
             false => Ok(&self.shared.backend),
         }
+    }
+
+    /// The backend, once it has everything that was appended before.
+    async fn backend(&self) -> Result<&Arc<dyn Backend>> {
+        let backend = self.open_backend()?;
+        self.shared.intake.passed().await;
+        Ok(backend)
     }
 
     /// Reads events of one stream.
@@ -233,7 +241,7 @@ impl EventStore {
     /// # Errors
     /// `Validation`, `Unavailable`, `Timeout`, `Backend`, `Corrupt`, `Closed`.
     pub async fn query(&self, query: Query) -> Result<Events> {
-        let mut pager = Pager::new(self.backend()?.clone(), &query)?;
+        let mut pager = Pager::new(self.backend().await?.clone(), &query)?;
         let mut events = Events::default();
         while let Some(page) = pager.next().await? {
             events.append(page);
@@ -253,12 +261,16 @@ impl EventStore {
 
     /// The same as [`EventStore::query`], page by page.
     pub fn iterate(&self, query: Query) -> Result<Pages> {
-        Ok(Pages(Source::Stream(Pager::new(self.backend()?.clone(), &query)?)))
+        Ok(self.pages(Source::Stream(Pager::new(self.open_backend()?.clone(), &query)?)))
     }
 
     /// The same as [`EventStore::query_global`], page by page.
     pub fn iterate_global(&self, query: Query) -> Result<Pages> {
-        Ok(Pages(Source::Global(Box::new(GlobalPager::new(self.backend()?.clone(), query)?))))
+        Ok(self.pages(Source::Global(Box::new(GlobalPager::new(self.open_backend()?.clone(), query)?))))
+    }
+
+    fn pages(&self, source: Source) -> Pages {
+        Pages { intake: self.shared.intake.clone(), source }
     }
 
     /// Follows a stream, or all streams that match. Begins after `after`; `None`: with what is
@@ -268,24 +280,25 @@ impl EventStore {
             Selector::Stream(name) => check::argument("The stream name", name)?,
             Selector::Pattern(glob) => check::argument("The pattern", glob.as_str())?,
         }
-        Subscription::begin(self.backend()?.clone(), selector, after, self.shared.closed.subscribe()).await
+        Subscription::begin(self.backend().await?.clone(), selector, after, self.shared.closed.subscribe()).await
     }
 
     /// Lists the streams whose names match.
     pub fn streams(&self, pattern: &str) -> Result<Streams> {
-        Listing::new(self.backend()?.clone(), pattern).map(Streams)
+        let listing = Listing::new(self.open_backend()?.clone(), pattern)?;
+        Ok(Streams { intake: self.shared.intake.clone(), listing })
     }
 
     /// The id of the last event of a stream; `None` if it has no events.
     pub async fn last_id(&self, stream: &str) -> Result<Option<EventId>> {
         check::argument("The stream name", stream)?;
-        self.backend()?.last_id(stream).await
+        self.backend().await?.last_id(stream).await
     }
 
     /// Deletes a stream; whether it was there.
     pub async fn delete_stream(&self, stream: &str) -> Result<bool> {
         check::argument("The stream name", stream)?;
-        let deleted = self.backend()?.delete_stream(stream).await;
+        let deleted = self.backend().await?.delete_stream(stream).await;
         self.shared.projections.remove(stream);
         deleted
     }
@@ -309,25 +322,26 @@ impl EventStore {
         if !score.is_finite() {
             return Err(Error::new(Code::Validation, "The score is not a finite number."));
         }
-        self.backend()?.index_add(key, id, score).await
+        self.backend().await?.index_add(key, id, score).await
     }
 
     /// Members of a sorted index, highest score first, equal scores by descending id.
     pub async fn index_read(&self, key: &str, offset: usize, limit: Option<usize>) -> Result<Vec<(String, f64)>> {
         check::argument("The key of the index", key)?;
-        self.backend()?.index_read(key, offset, limit).await
+        check::limit(limit)?;
+        self.backend().await?.index_read(key, offset, limit).await
     }
 
     /// Deletes a sorted index.
     pub async fn index_delete(&self, key: &str) -> Result<()> {
         check::argument("The key of the index", key)?;
-        self.backend()?.index_delete(key).await
+        self.backend().await?.index_delete(key).await
     }
 
     /// Folds a stream into a projection, from where it was left the last time, and looks at it.
     pub(crate) async fn project<P: Projection, R>(&self, stream: &str, look: impl FnOnce(&P, EventId) -> R) -> Result<R> {
         check::argument("The stream name", stream)?;
-        self.shared.projections.read(self.backend()?, stream, look).await
+        self.shared.projections.read(self.backend().await?, stream, look).await
     }
 
     /// Counters since the store was opened.
@@ -348,7 +362,10 @@ impl EventStore {
 }
 
 /// Events page by page.
-pub struct Pages(Source);
+pub struct Pages {
+    intake: Arc<Intake>,
+    source: Source,
+}
 
 enum Source {
     Stream(Pager),
@@ -358,7 +375,8 @@ enum Source {
 impl Pages {
     /// The next events; `None` at the end. A page may be empty.
     pub async fn next(&mut self) -> Result<Option<Events>> {
-        match &mut self.0 {
+        self.intake.passed().await;
+        match &mut self.source {
             Source::Stream(pager) => pager.next().await,
             Source::Global(pager) => pager.next().await,
         }
@@ -366,11 +384,15 @@ impl Pages {
 }
 
 /// Streams page by page.
-pub struct Streams(Listing);
+pub struct Streams {
+    intake: Arc<Intake>,
+    listing: Listing,
+}
 
 impl Streams {
     /// The next streams; `None` at the end. A page may be empty.
     pub async fn next(&mut self) -> Result<Option<Vec<StreamInfo>>> {
-        self.0.next().await
+        self.intake.passed().await;
+        self.listing.next().await
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::backend::redis::RedisOptions;
 use crate::clock::{Clock, SystemClock};
+use crate::error::{Code, Error, Result};
 
 /// Everything that can be set when a store is opened.
 #[derive(Clone)]
@@ -44,6 +45,18 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits { max_event_bytes: 1 << 20, max_queued_bytes: 64 << 20, append_timeout: Duration::from_secs(30) }
+    }
+}
+
+impl Limits {
+    pub(super) fn check(&self) -> Result<()> {
+        let nothing = |name| Err(Error::new(Code::Config, format!("limits.{name} is 0, so nothing could be stored.")));
+        match self {
+            Limits { max_event_bytes: 0, .. } => nothing("maxEventBytes"),
+            Limits { max_queued_bytes: 0, .. } => nothing("maxQueuedBytes"),
+            Limits { append_timeout: Duration::ZERO, .. } => nothing("appendTimeoutMs"),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::check;
 use crate::backend::{Backend, Cursor, Glob, PageRequest, StreamInfo};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::event::{EventId, Events, quote};
 
 /// How many events the first page has; the following ones are sized by what these weigh.
@@ -67,9 +67,7 @@ impl Query {
     }
 
     fn check(&self) -> Result<()> {
-        if self.limit == Some(0) {
-            return Err(Error::new(Code::Validation, "limit is 0; leave it out for all events, or ask for at least one."));
-        }
+        check::limit(self.limit)?;
         self.types.iter().try_for_each(|event_type| check::argument("A type in the query", event_type))
     }
 }

@@ -125,7 +125,8 @@ pub fn point(arguments: &Json, name: &str) -> Result<Point> {
         return id(value, "id")?.map(Point::Event).ok_or_else(|| Failure::Play(format!("{name} has no id")));
     }
     let looks_like_id = value.as_str().is_some_and(|text| {
-        text.split_once('-').is_some_and(|(ms, seq)| [ms, seq].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())))
+        text.split_once('-')
+            .is_some_and(|(ms, seq)| [ms, seq].iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit())))
     });
     match value.as_str().filter(|_| looks_like_id) {
         Some(text) => Ok(Point::Event(text.parse()?)),

@@ -59,13 +59,14 @@ impl Following {
         let Some(until) = until else { return Ok(Json::List(self.seen.borrow().events())) };
         let is_last = |event: &Json| mismatch(until, Some(event), Mode::Like, "").is_none();
         let mut looked_at = 0;
-        let seen = self.wait(&format!("an event like {}", until.to_json()), |seen| {
+        let has_come = |seen: &Seen| {
             let events = seen.events.lock().expect("no panic while it is held");
             let found = events[looked_at..].iter().any(is_last);
             looked_at = events.len();
             found
-        });
-        Ok(Json::List(seen.await?.events()))
+        };
+        let seen = self.wait(&format!("an event like {}", until.to_json()), has_come).await?;
+        Ok(Json::List(seen.events()))
     }
 
     /// The events that had come when the subscription had caught up.
@@ -83,7 +84,8 @@ impl Following {
 
     async fn wait(&self, what: &str, mut holds: impl FnMut(&Seen) -> bool) -> Result<Seen, Failure> {
         let mut receiver = self.seen.clone();
-        let seen = tokio::time::timeout(PATIENCE, receiver.wait_for(|seen| seen.failure.is_some() || holds(seen))).await;
+        let seen =
+            tokio::time::timeout(PATIENCE, receiver.wait_for(|seen| seen.failure.is_some() || holds(seen))).await;
         let vain = || Failure::Play(format!("waited in vain for {what}"));
         let seen = seen.map_err(|_| vain())?.map_err(|_| vain())?.clone();
         match &seen.failure {

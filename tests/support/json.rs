@@ -17,6 +17,8 @@ pub enum Json {
     Object(Vec<(String, Json)>),
     /// JSON text that is too deep to be held as a value.
     Raw(String),
+    /// In a list of parts: this one isn't there.
+    Missing,
 }
 
 /// Where the 2,048 halves of surrogate pairs are kept.
@@ -82,7 +84,7 @@ impl Json {
 
     fn write(&self, out: &mut String) {
         match self {
-            Json::Null => out.push_str("null"),
+            Json::Null | Json::Missing => out.push_str("null"),
             Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
             Json::Number(text) | Json::Raw(text) => out.push_str(text),
             Json::Text(text) => quote(out, text),
@@ -129,12 +131,16 @@ fn quote(out: &mut String, text: &str) {
         let code = character as u32;
         match character {
             '"' | '\\' => out.extend(['\\', character]),
-            _ if code < 0x20 => drop(write!(out, "\\u{code:04x}")),
-            _ if (PRIVATE..PRIVATE + 0x800).contains(&code) => drop(write!(out, "\\u{:04x}", code - PRIVATE + SURROGATES.start())),
+            _ if code < 0x20 => escape(out, code),
+            _ if (PRIVATE..PRIVATE + 0x800).contains(&code) => escape(out, code - PRIVATE + SURROGATES.start()),
             _ => out.push(character),
         }
     }
     out.push('"');
+}
+
+fn escape(out: &mut String, unit: u32) {
+    let _ = write!(out, "\\u{unit:04x}");
 }
 
 struct Parser<'a> {
@@ -149,7 +155,9 @@ impl Parser<'_> {
             Some(b'{') => self.items(b'}', Parser::member).map(Json::Object),
             Some(b'[') => self.items(b']', Parser::value).map(Json::List),
             Some(b'"') => self.string().map(Json::Text),
-            Some(b'-' | b'0'..=b'9') => Ok(Json::Number(self.take_while(|byte| b"+-.0123456789eE".contains(&byte)).to_owned())),
+            Some(b'-' | b'0'..=b'9') => {
+                Ok(Json::Number(self.take_while(|byte| b"+-.0123456789eE".contains(&byte)).to_owned()))
+            }
             _ => match self.take_while(|byte| byte.is_ascii_lowercase()) {
                 "null" => Ok(Json::Null),
                 "true" => Ok(Json::Bool(true)),

@@ -45,10 +45,39 @@ pub struct Stage {
 
 /// The operations by the member that names them in a step.
 pub const OPERATIONS: [&str; 33] = [
-    "append", "appendBatch", "query", "queryText", "queryGlobal", "iterate", "streams", "deleteStream", "deleteStreams",
-    "indexAdd", "indexRead", "indexDelete", "subscribe", "received", "caughtUp", "reported", "unsubscribe", "state.get",
-    "state.getAll", "state.has", "state.set", "state.delete", "state.setBatch", "state.patch", "state.list", "state.at",
-    "state.history", "state.diff", "state.snapshot", "reduceState", "reduceRun", "clock", "pause",
+    "append",
+    "appendBatch",
+    "query",
+    "queryText",
+    "queryGlobal",
+    "iterate",
+    "streams",
+    "deleteStream",
+    "deleteStreams",
+    "indexAdd",
+    "indexRead",
+    "indexDelete",
+    "subscribe",
+    "received",
+    "caughtUp",
+    "reported",
+    "unsubscribe",
+    "state.get",
+    "state.getAll",
+    "state.has",
+    "state.set",
+    "state.delete",
+    "state.setBatch",
+    "state.patch",
+    "state.list",
+    "state.at",
+    "state.history",
+    "state.diff",
+    "state.snapshot",
+    "reduceState",
+    "reduceRun",
+    "clock",
+    "pause",
 ];
 
 /// Makes a call. Appends are handed over now; the other calls begin when the future is polled.
@@ -74,7 +103,7 @@ fn append(arguments: &Json, stage: &Stage) -> Result<Call, Failure> {
     let stream = text(arguments, "stream")?.unwrap_or(&stage.stream).to_owned();
     let options = arguments::append_options(arguments)?;
     let batch = arguments.get("events").and_then(Json::as_list);
-    let events = batch.map_or_else(|| arguments.get("event").map(std::slice::from_ref).unwrap_or_default(), |batch| batch);
+    let events = batch.unwrap_or_else(|| arguments.get("event").map(std::slice::from_ref).unwrap_or_default());
     let events = events.iter().map(arguments::new_event).collect::<Result<Vec<_>, _>>()?;
     let is_batch = batch.is_some();
     let receipt: Pin<Box<dyn Future<Output = _> + Send>> = match (is_batch, events.first()) {
@@ -116,7 +145,9 @@ async fn on_store(operation: &str, arguments: &Json, stage: &Stage) -> Answer {
     let store = &stage.store;
     let stream = || Ok::<_, Failure>(text(arguments, "stream")?.unwrap_or(&stage.stream));
     Ok(match operation {
-        "query" | "queryText" => Some(Json::List(parsed(&store.query(arguments::query(arguments, stream()?)?).await?)?)),
+        "query" | "queryText" => {
+            Some(Json::List(parsed(&store.query(arguments::query(arguments, stream()?)?).await?)?))
+        }
         "queryGlobal" if arguments.get("filter").is_none() => {
             let query = arguments::query(arguments, needed_text(arguments, "pattern")?)?;
             Some(Json::List(parsed(&store.query_global(query).await?)?))
@@ -126,14 +157,16 @@ async fn on_store(operation: &str, arguments: &Json, stage: &Stage) -> Answer {
         "deleteStream" => Some(Json::Bool(store.delete_stream(stream()?).await?)),
         "deleteStreams" => Some(Json::number(store.delete_streams(needed_text(arguments, "pattern")?).await?)),
         "indexAdd" => {
-            let score = arguments.get("score").and_then(Json::as_f64).ok_or_else(|| Failure::Play("no score".into()))?;
+            let score =
+                arguments.get("score").and_then(Json::as_f64).ok_or_else(|| Failure::Play("no score".into()))?;
             store.index_add(needed_text(arguments, "key")?, needed_text(arguments, "id")?, score).await?;
             None
         }
         "indexRead" => {
             let (offset, limit) = (whole(arguments, "offset")?.unwrap_or(0), whole(arguments, "limit")?);
             let members = store.index_read(needed_text(arguments, "key")?, offset, limit).await?;
-            let member = |(id, score): (String, f64)| Json::object([("id", Json::Text(id)), ("score", Json::number(score))]);
+            let member =
+                |(id, score): (String, f64)| Json::object([("id", Json::Text(id)), ("score", Json::number(score))]);
             Some(Json::List(members.into_iter().map(member).collect()))
         }
         "indexDelete" => {
@@ -182,12 +215,15 @@ async fn iterate(arguments: &Json, stage: &Stage) -> Result<Vec<Json>, Failure> 
             }
             stage.store.iterate_global(query)?
         }
-        None => stage.store.iterate(arguments::query(arguments, text(arguments, "stream")?.unwrap_or(&stage.stream))?)?,
+        None => {
+            stage.store.iterate(arguments::query(arguments, text(arguments, "stream")?.unwrap_or(&stage.stream))?)?
+        }
     };
     let mut records = Vec::new();
     while records.len() < enough {
         let Some(page) = pages.next().await? else { break };
-        let passes = |record: &Json| filter.is_none_or(|filter| mismatch(filter, Some(record), Mode::Like, "").is_none());
+        let passes =
+            |record: &Json| filter.is_none_or(|filter| mismatch(filter, Some(record), Mode::Like, "").is_none());
         records.extend(parsed(&page)?.into_iter().filter(passes));
     }
     records.truncate(enough);
@@ -295,11 +331,13 @@ fn reduce_run(arguments: &Json) -> Result<Json, Failure> {
 }
 
 fn move_clock(to: &Json, stage: &Stage) -> Result<(), Failure> {
-    let clock = stage.clock.as_ref().ok_or_else(|| Failure::Play("this scenario has to require virtualClock".into()))?;
+    let clock =
+        stage.clock.as_ref().ok_or_else(|| Failure::Play("this scenario has to require virtualClock".into()))?;
     let to = to.as_str().unwrap_or_default();
     match to.strip_prefix('+') {
         Some(by) => clock.advance(by.parse().map_err(|_| Failure::Play(format!("{to:?} is no number")))?),
-        None => clock.set(nuxt_queue_core::event::parse_time(to).ok_or_else(|| Failure::Play(format!("{to:?} is no time")))?),
+        None => clock
+            .set(nuxt_queue_core::event::parse_time(to).ok_or_else(|| Failure::Play(format!("{to:?} is no time")))?),
     }
     Ok(())
 }

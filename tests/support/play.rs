@@ -20,8 +20,21 @@ const FIRST_INSTANT: &str = "2025-01-01T00:00:00.000Z";
 /// Operations of the play itself rather than of a store.
 const STAGE_HANDS: [&str; 3] = ["open", "close", "settle"];
 const STEP_MEMBERS: [&str; 15] = [
-    "about", "store", "times", "unawaited", "as", "until", "sortBy", "pluck", "expect", "like", "count", "increasing",
-    "decreasing", "error", "outcomes",
+    "about",
+    "store",
+    "times",
+    "unawaited",
+    "as",
+    "until",
+    "sortBy",
+    "pluck",
+    "expect",
+    "like",
+    "count",
+    "increasing",
+    "decreasing",
+    "error",
+    "outcomes",
 ];
 const SCENARIO_MEMBERS: [&str; 6] = ["name", "about", "requires", "options", "clock", "steps"];
 
@@ -52,10 +65,9 @@ impl Scenario {
         let members = self.0.members().iter().filter_map(|(name, _)| unknown(&SCENARIO_MEMBERS, name));
         let capabilities = self.requires().filter_map(|name| unknown(&CAPABILITIES, name));
         let steps = self.steps().iter().filter(|step| operation(step).is_none()).map(|step| show(Some(step)));
-        match members.chain(capabilities).chain(steps).next() {
-            Some(wrong) => Err(format!("scenario {:?}: don't know {wrong}", self.name())),
-            None => Ok(self),
-        }
+        let wrong = members.chain(capabilities).chain(steps).next();
+        wrong.map_or(Ok(()), |wrong| Err(format!("scenario {:?}: don't know {wrong}", self.name())))?;
+        Ok(self)
     }
 
     /// What it is called.
@@ -330,11 +342,10 @@ fn sort_key(item: &Json, path: &str) -> String {
 
 /// The parts of a result that are looked at: of each item, if it is a list.
 fn plucked(result: Option<&Json>, paths: &Json) -> Option<Json> {
+    let part = |item: &Json, path: &Json| plucked(Some(item), path).unwrap_or(Json::Missing);
     match (result?, paths) {
-        (Json::List(items), _) => Some(Json::List(items.iter().map(|item| plucked(Some(item), paths).unwrap_or(Json::text("<missing>"))).collect())),
-        (item, Json::List(paths)) => {
-            Some(Json::List(paths.iter().map(|path| plucked(Some(item), path).unwrap_or(Json::text("<missing>"))).collect()))
-        }
+        (Json::List(items), _) => Some(Json::List(items.iter().map(|item| part(item, paths)).collect())),
+        (item, Json::List(paths)) => Some(Json::List(paths.iter().map(|path| part(item, path)).collect())),
         (item, path) => at(item, path.as_str()?).cloned(),
     }
 }

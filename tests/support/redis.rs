@@ -1,33 +1,58 @@
-//! A real redis-server for tests: on a free port, with nothing on disk, gone when the value goes.
+//! A real redis-server for tests: on a free port, in a directory of its own, gone when the value goes.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+#![allow(dead_code, reason = "each test uses the part that it needs")]
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+
+use redis::{Cmd, FromRedisValue, InfoDict};
+
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// How long one question may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server that was started for a test.
 pub struct RedisServer {
     process: Child,
     port: u16,
+    directory: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl RedisServer {
-    /// Starts a server and waits until it answers.
+    /// Starts a server that keeps nothing on disk, and waits until it answers.
     pub fn start() -> Result<RedisServer, String> {
-        let port = free_port()?;
-        let port_text = port.to_string();
-        let arguments = ["--port", &port_text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
-        let mut command = Command::new("redis-server");
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().map_err(|error| format!("redis-server can't be started: {error}"))?;
-        let server = RedisServer { process, port };
-        for _ in 0..1000 {
-            if server.answers() {
+        RedisServer::start_with(&["--appendonly", "no"])
+    }
+
+    /// Starts a server that has on disk what it has acknowledged.
+    pub fn start_durable() -> Result<RedisServer, String> {
+        RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
+    }
+
+    /// Starts a server with these options, and waits until it answers.
+    pub fn start_with(options: &[&str]) -> Result<RedisServer, String> {
+        let name = format!("nuxt-queue-test-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+        // Someone else may take the port between the look and the start.
+        for _ in 0..5 {
+            let port = free_port()?;
+            let port_text = port.to_string();
+            let fixed = ["--port", &port_text, "--bind", "127.0.0.1", "--save", ""];
+            let arguments: Vec<String> = fixed.iter().chain(options).map(|word| (*word).to_owned()).collect();
+            let process = spawn(&arguments, &directory)?;
+            let mut server = RedisServer { process, port, directory: directory.clone(), arguments };
+            if server.wait_until_ready() {
                 return Ok(server);
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
-        Err(format!("redis-server on port {port} does not answer"))
+        Err(format!("redis-server does not start; see {}", directory.join("log").display()))
     }
 
     /// Where it is, as `redis://127.0.0.1:port`.
@@ -35,24 +60,89 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    fn answers(&self) -> bool {
-        let ping = || {
-            let mut socket = TcpStream::connect(("127.0.0.1", self.port))?;
-            socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-            socket.write_all(b"PING\r\n")?;
-            let mut answer = [0; 5];
-            socket.read_exact(&mut answer)?;
-            std::io::Result::Ok(answer)
-        };
-        ping().is_ok_and(|answer| &answer == b"+PONG")
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Ends the process in the middle of whatever it does (`kill -9`).
+    pub fn kill(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again after [`RedisServer::kill`], on the same port and directory.
+    pub fn restart(&mut self) -> Result<(), String> {
+        self.process = spawn(&self.arguments, &self.directory)?;
+        match self.wait_until_ready() {
+            true => Ok(()),
+            false => Err(format!("redis-server does not come back; see {}", self.directory.join("log").display())),
+        }
+    }
+
+    /// Stops the process where it stands; its sockets stay open.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`RedisServer::pause`].
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Asks the server something, on a connection of its own.
+    pub fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, String> {
+        let client = redis::Client::open(self.url()).map_err(|error| error.to_string())?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE).map_err(|error| error.to_string())?;
+        connection.set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+        command.query(&mut connection).map_err(|error| error.to_string())
+    }
+
+    /// Asks with a command of words, such as `CLIENT KILL TYPE normal`.
+    pub fn say<T: FromRedisValue>(&self, words: &str) -> Result<T, String> {
+        let mut words = words.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| drop(command.arg(word)));
+        self.ask(&command)
+    }
+
+    fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.process.id());
+        let _ = Command::new("sh").args(["-c", &command]).status();
+    }
+
+    /// False: the process has ended, or another one answers on its port.
+    fn wait_until_ready(&mut self) -> bool {
+        for _ in 0..1500 {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return false;
+            }
+            // A server that still loads its data says who it is, and refuses the PING.
+            if let Ok(info) = self.say::<InfoDict>("INFO server")
+                && self.say::<String>("PING").is_ok()
+            {
+                return info.get::<u32>("process_id") == Some(self.process.id());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
     }
 }
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        self.kill();
+        let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+fn spawn(arguments: &[String], directory: &PathBuf) -> Result<Child, String> {
+    let log =
+        File::options().create(true).append(true).open(directory.join("log")).map_err(|error| error.to_string())?;
+    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    let mut command = Command::new("redis-server");
+    command.args(arguments).current_dir(directory).stdin(Stdio::null()).stdout(log).stderr(errors);
+    command.spawn().map_err(|error| format!("redis-server can't be started: {error}"))
 }
 
 /// A port nobody listens on at the moment.

@@ -64,7 +64,8 @@ impl Names {
         }
         if let Some(path) = reference(text) {
             let (name, path) = path.split_once('.').unwrap_or((path, ""));
-            let result = self.results.get(name).ok_or_else(|| format!("no step before this one has the name {name:?}"))?;
+            let result =
+                self.results.get(name).ok_or_else(|| format!("no step before this one has the name {name:?}"))?;
             return Ok(result.as_ref().and_then(|result| at(result, path)).cloned());
         }
         if text == "{i}" {
@@ -88,7 +89,8 @@ impl Names {
 fn reference(text: &str) -> Option<&str> {
     let path = text.strip_prefix('$')?;
     let name = path.split('.').next()?;
-    let named = name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let named = name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     named.then_some(path)
 }
 
@@ -100,16 +102,21 @@ fn make(key: &str, argument: &Json, beside: &Json) -> Option<Result<Json, String
         "$repeat" => pair(argument).and_then(|(text, count)| Ok(Json::text(words_of(text)?.repeat(whole(count)?)))),
         "$pad" => pad(argument),
         "$nest" => whole(argument).map(|depth| Json::Raw("[".repeat(depth) + &"]".repeat(depth))),
-        "$range" => pair(argument).and_then(|(first, last)| Ok(Json::List((whole(first)?..=whole(last)?).map(Json::number).collect()))),
+        "$range" => pair(argument)
+            .and_then(|(first, last)| Ok(Json::List((whole(first)?..=whole(last)?).map(Json::number).collect()))),
         "$ms" | "$date" => instant().map(Json::number),
         "$iso" => instant().map(|ms| Json::text(format_time(ms))),
-        "$timeline" => argument.as_list().unwrap_or_default().iter().map(record).collect::<Result<_, _>>().map(Json::List),
+        "$timeline" => {
+            argument.as_list().unwrap_or_default().iter().map(record).collect::<Result<_, _>>().map(Json::List)
+        }
         _ => return None,
     })
 }
 
 fn pad(argument: &Json) -> Result<Json, String> {
-    let Some([start, filler, bytes]) = argument.as_list() else { return Err("$pad takes a start, a filler and a length".into()) };
+    let Some([start, filler, bytes]) = argument.as_list() else {
+        return Err("$pad takes a start, a filler and a length".into());
+    };
     let (start, filler) = (words_of(start)?, words_of(filler)?);
     let count = (whole(bytes)? - start.len()) / filler.len();
     Ok(Json::text(start.to_owned() + &filler.repeat(count)))
@@ -164,6 +171,7 @@ pub fn at<'a>(value: &'a Json, path: &str) -> Option<&'a Json> {
 
 /// Says where `actual` is not what was expected; `None` if it is.
 pub fn mismatch(expected: &Json, actual: Option<&Json>, mode: Mode, path: &str) -> Option<String> {
+    let actual = actual.filter(|actual| **actual != Json::Missing);
     if let Some(fits) = matches_pattern(expected, actual) {
         return (!fits).then(|| wrong(path, expected, actual));
     }
@@ -177,9 +185,14 @@ pub fn mismatch(expected: &Json, actual: Option<&Json>, mode: Mode, path: &str) 
         }
         (Json::Object(members), Some(Json::Object(others))) => {
             let mut members = members.iter();
-            let different = members.find_map(|(key, member)| mismatch(member, actual?.get(key), mode, &format!("{path}.{key}")));
+            let different =
+                members.find_map(|(key, member)| mismatch(member, actual?.get(key), mode, &format!("{path}.{key}")));
             let mut others = others.iter().filter(|(key, _)| mode == Mode::Exact && expected.get(key).is_none());
-            different.or_else(|| others.next().map(|(key, value)| format!("at result{path}.{key}: expected nothing, got {}", show(Some(value)))))
+            different.or_else(|| {
+                others
+                    .next()
+                    .map(|(key, value)| format!("at result{path}.{key}: expected nothing, got {}", show(Some(value))))
+            })
         }
         _ if same(expected, actual) => None,
         _ => Some(wrong(path, expected, actual)),

@@ -11,16 +11,17 @@ use redis::{FromRedisValue, Value};
 
 /// KEYS: the stream, and where the idempotency key is remembered (if there is one).
 /// ARGV: expected last id or '', how long to remember, number of events, then for each event the
-/// number of its names and values, and those.
+/// number of its names and values, and those; the last value is the event's identity.
 const APPEND: &str = r"
 local stream, remembered = KEYS[1], KEYS[2]
 if remembered then
-  local ids = redis.call('GET', remembered)
-  local entries = ids and {}
-  for id in string.gmatch(ids or '', '%S+') do
-    local found = redis.call('XRANGE', stream, id, id)
-    if not found[1] then entries = nil break end
-    entries[#entries + 1] = found[1]
+  local stored = redis.call('GET', remembered)
+  local entries = stored and {}
+  for id, eid in string.gmatch(stored or '', '(%S+) (%S+)') do
+    local entry = redis.call('XRANGE', stream, id, id)[1]
+    -- The stream may have been deleted, and the id be another event's now.
+    if not entry or entry[2][#entry[2]] ~= eid then entries = nil break end
+    entries[#entries + 1] = entry
   end
   if entries then return {'repeated', entries} end
 end
@@ -29,13 +30,14 @@ if ARGV[1] ~= '' then
   local id = last[1] and last[1][1] or '0-0'
   if id ~= ARGV[1] then return {'conflict', id} end
 end
-local ids, at = {}, 4
+local ids, stored, at = {}, {}, 4
 for n = 1, tonumber(ARGV[3]) do
   local count = tonumber(ARGV[at])
   ids[n] = redis.call('XADD', stream, '*', unpack(ARGV, at + 1, at + count))
+  stored[n] = ids[n] .. ' ' .. ARGV[at + count]
   at = at + count + 1
 end
-if remembered then redis.call('SET', remembered, table.concat(ids, ' '), 'PX', ARGV[2]) end
+if remembered then redis.call('SET', remembered, table.concat(stored, ' '), 'PX', ARGV[2]) end
 return {'stored', ids}
 ";
 

@@ -89,7 +89,10 @@ pub(super) fn refusal(frame: &[u8]) -> Option<Error> {
         b'!' => line(frame, line(frame, 0)?.1)?.0,
         _ => return None,
     };
-    Some(Error::new(Code::Backend, format!("Redis refused: {}", String::from_utf8_lossy(text))))
+    let text = String::from_utf8_lossy(text);
+    // Where in our script it happened is of no use to anyone else.
+    let message = text.split(" script: ").next().unwrap_or_default();
+    Some(Error::new(Code::Backend, format!("Redis refused: {message}")))
 }
 
 /// Begins a command of `count` parts.

@@ -1,0 +1,9 @@
+//! What plays the conformance scenarios.
+
+pub mod arguments;
+pub mod following;
+pub mod json;
+pub mod operations;
+pub mod play;
+pub mod redis;
+pub mod values;
