@@ -317,6 +317,8 @@ export interface RedisOptions {
   host?: string
   /** TCP port. Default `6379`. */
   port?: number
+  /** Path of a Unix socket, in place of host and port. */
+  socket?: string
   /** ACL user. Default: the server's default user. */
   username?: string
   /** Password. It appears in no event, log or error. */
@@ -345,7 +347,7 @@ export interface StoreLimits {
   maxEventBytes?: number
   /** Bytes of appends that may wait to be acknowledged. Beyond it `append` waits; nothing is dropped. Default 67,108,864 (64 MiB). */
   maxQueuedBytes?: number
-  /** Milliseconds until a waiting append fails with `NQ_TIMEOUT`. Default 10,000. */
+  /** Milliseconds until a waiting append fails with `NQ_TIMEOUT`, and until a read does. Default 30,000. */
   appendTimeoutMs?: number
 }
 
@@ -452,15 +454,15 @@ export interface IndexEntry {
 
 /** Counters since the store was opened. */
 export interface StoreStats {
-  /** Reads answered from the cache. Always 0 in this version, which has no cache. */
+  /** Reads of a run's state that needed no event beside those already folded. */
   hits: number
-  /** Reads that the cache could not answer. Always 0 in this version. */
+  /** Reads of a run's state that began from nothing. */
   misses: number
-  /** Cached runs brought up to date by an own append. Always 0 in this version. */
+  /** Reads of a run's state that folded in some new events. */
   advances: number
-  /** Cached runs dropped because of a foreign write. Always 0 in this version. */
+  /** Folded state that was dropped because its stream was deleted and began anew. */
   invalidations: number
-  /** Bytes held by the cache. Always 0 in this version. */
+  /** Bytes of folded state in memory; at most 64 MiB. */
   cachedBytes: number
   /** Events stored by this store. */
   appended: number

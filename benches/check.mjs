@@ -25,7 +25,9 @@ export function checkRecords(records, events) {
   let previous = '0-0'
   for (const [i, record] of records.entries()) {
     checkRecord(record, events[i], i)
-    if (!isAfter(record.id, previous)) throw new Error(`id ${record.id} of event ${i} does not follow ${previous}`)
+    // The original's ids in memory end at random: there the order is that of the positions alone.
+    const isOrdered = !/^\d+-\d{1,6}$/.test(record.id) || isAfter(record.id, previous)
+    if (!isOrdered) throw new Error(`id ${record.id} of event ${i} does not follow ${previous}`)
     previous = record.id
   }
 }

@@ -9,13 +9,19 @@ import { rethrowing } from './errors.js'
 import { native } from './native.js'
 
 /** Packed appends are handed over at the end of the tick, or as soon as there are so many. */
-const HAND_OVER_AT = 64
+const HAND_OVER_AT = 32
 
 /** Bridges with open promises: they must not be collected. */
 const busy = new Set<Bridge>()
 /** How many open promises keep Node alive. */
 let held = 0
 let keepAlive: NodeJS.Timeout | undefined
+
+/** One executor for all promises: a closure for each would cost as much as the promise. */
+let grabbed: (outcome: string) => void
+const grabResolve = (resolve: (outcome: string) => void) => {
+  grabbed = resolve
+}
 
 /** A native store. */
 export class Bridge {
@@ -26,6 +32,8 @@ export class Bridge {
   #outbox: string[] = []
   #flushScheduled = false
   #waiting = new Map<number, (outcome: string) => void>()
+  /** Those who wait without keeping Node alive. */
+  #background = new Set<number>()
 
   constructor(options: string, isImmediate: boolean, clock: NativeClock | undefined) {
     // The native store holds on to this callback, and the bridge to the store: without the weak reference nobody
@@ -75,18 +83,12 @@ export class Bridge {
   }
 
   #wait(ticket: number, hold: boolean): Promise<string> {
-    return new Promise((resolve) => {
-      if (this.#waiting.size === 0) busy.add(this)
-      if (!hold) {
-        this.#waiting.set(ticket, resolve)
-        return
-      }
-      holdNode()
-      this.#waiting.set(ticket, (outcome) => {
-        releaseNode()
-        resolve(outcome)
-      })
-    })
+    const outcome = new Promise(grabResolve)
+    if (this.#waiting.size === 0) busy.add(this)
+    this.#waiting.set(ticket, grabbed)
+    if (hold) holdNode()
+    else this.#background.add(ticket)
+    return outcome
   }
 
   #settle(stored: Float64Array, others: Array<[number, string]>): void {
@@ -98,9 +100,11 @@ export class Bridge {
 
   #answer(ticket: number, outcome: string): void {
     const resolve = this.#waiting.get(ticket)
+    if (resolve === undefined) return
     this.#waiting.delete(ticket)
     if (this.#waiting.size === 0) busy.delete(this)
-    resolve?.(outcome)
+    if (!this.#background.delete(ticket)) releaseNode()
+    resolve(outcome)
   }
 }
 

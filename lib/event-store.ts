@@ -86,6 +86,7 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
     this.#bridge.flush()
     const pages = rethrowing(() => this.#bridge.store.pages(packed))
     for (;;) {
+      this.#checkOpen()
       const page = parseRecords(unwrap(await this.#bridge.call((ticket) => pages.next(ticket))))
       if (page === null) return
       yield* page
@@ -105,6 +106,7 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
     this.#bridge.flush()
     const streams = rethrowing(() => this.#bridge.store.streams(pattern))
     for (;;) {
+      this.#checkOpen()
       const page = JSON.parse(unwrap(await this.#bridge.call((ticket) => streams.next(ticket)))) as
         | surface.StreamInfo[]
         | null
@@ -158,6 +160,11 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
   async close(): Promise<void> {
     this.#closed ??= this.#close()
     await this.#closed
+  }
+
+  /** For reads that began before the store was closed; new calls are refused by the native side. */
+  #checkOpen(): void {
+    if (this.#closed) throw new NuxtQueueError('NQ_CLOSED', 'The event store is closed; open a new one to go on.')
   }
 
   async #close(): Promise<void> {

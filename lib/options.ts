@@ -71,6 +71,8 @@ export function packOptions(options: StoreOptions): string {
   if (adapter !== 'memory' && adapter !== 'redis')
     throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
   const { tls, ...redis } = options.redis ?? {}
+  if (tls === false && redis.url?.startsWith('rediss:'))
+    throw config('redis.tls is false, but redis.url begins with rediss:.')
   const packedTls = tls === true ? {} : tls || undefined
   return JSON.stringify({ adapter, prefix, limits, redis: { ...redis, tls: packedTls } })
 }

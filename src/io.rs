@@ -19,7 +19,8 @@ pub(crate) fn handle() -> Result<&'static Handle> {
 }
 
 fn start() -> Result<Handle> {
-    let failed = |error: std::io::Error| Error::new(Code::Internal, "The I/O thread can't be started.").caused_by(error);
+    let failed =
+        |error: std::io::Error| Error::new(Code::Internal, "The I/O thread can't be started.").caused_by(error);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let handle = runtime.handle().clone();
     std::thread::Builder::new()
@@ -39,8 +40,15 @@ impl Task {
     }
 }
 
+impl Task {
+    /// Ends the task; what it owns is dropped.
+    pub(crate) fn end(&self) {
+        self.0.abort();
+    }
+}
+
 impl Drop for Task {
     fn drop(&mut self) {
-        self.0.abort();
+        self.end();
     }
 }

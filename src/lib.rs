@@ -42,5 +42,3 @@ pub use error::{Code, Error, Result};
 pub use event::{Envelope, EventId, Events, Field, NewEvent};
 pub use state::RunState;
 pub use store::{AppendOptions, EventStore, Query, StoreOptions};
-
-

@@ -5,11 +5,10 @@ export class BaselineMemoryStore {
   #streams = new Map()
   #handlers = new Map()
   #state = new Map()
-  #lastMs = 0
-  #sequence = 0
 
   async append(stream, event) {
-    const record = { id: this.#nextId(), ts: new Date().toISOString(), subject: stream, ...event }
+    // In this order, as the original does it: what is assigned stands behind what was given.
+    const record = { ...event, id: this.#nextId(), ts: new Date().toISOString(), subject: stream }
     const records = this.#streams.get(stream)
     if (records) records.push(record)
     else this.#streams.set(stream, [record])
@@ -49,10 +48,8 @@ export class BaselineMemoryStore {
     this.#state.clear()
   }
 
+  /** Time and a random part, as the original makes it: in memory it keeps the order by position. */
   #nextId() {
-    const now = Date.now()
-    this.#sequence = now === this.#lastMs ? this.#sequence + 1 : 0
-    this.#lastMs = now
-    return `${now}-${this.#sequence}`
+    return `${Date.now()}-${Math.random().toString(16).slice(2)}`
   }
 }

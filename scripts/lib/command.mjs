@@ -8,7 +8,7 @@ const TICK_MS = 10_000
 const TAIL_LINES = 80
 
 /** Many tools colour their output in CI, where it is read as text; who wants that sets FORCE_COLOR. */
-const plain = process.stdout.isTTY || process.env.FORCE_COLOR ? {} : { NO_COLOR: '1' }
+const plain = process.stdout.isTTY || process.env.FORCE_COLOR ? {} : { NO_COLOR: '1', TERM: 'dumb' }
 
 /**
  * @typedef {object} RunOptions

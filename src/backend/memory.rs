@@ -7,7 +7,8 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Append, Backend, Cursor, Glob, Hub, IDEMPOTENCY_MS, PageRequest, Pending, Positions, Receipt, Selector, Settled, StreamInfo, Watch,
+    Append, Backend, Cursor, Glob, Hub, IDEMPOTENCY_MS, PageRequest, Pending, Positions, Receipt, Selector, Settled,
+    StreamInfo, Watch,
 };
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -25,7 +26,7 @@ pub struct Memory {
 
 #[derive(Default)]
 struct Contents {
-    streams: BTreeMap<Box<str>, Vec<Stored>>,
+    streams: BTreeMap<Box<str>, Stream>,
     time: TimeFormatter,
     /// The ids that were stored under an idempotency key, and until when that is remembered.
     repeats: HashMap<(Box<str>, Box<str>), Remembered>,
@@ -33,9 +34,15 @@ struct Contents {
     last_sweep_ms: u64,
 }
 
+struct Stream {
+    /// The name as a JSON string.
+    quoted: String,
+    events: Vec<Stored>,
+}
+
 struct Stored {
     id: EventId,
-    record: Box<str>,
+    record: String,
     place: Place,
 }
 
@@ -84,17 +91,12 @@ impl Contents {
             id = last.next().ok_or_else(|| Error::new(Code::Backend, "The stream has used its last possible id."))?;
         }
         if !self.streams.contains_key(stream) {
-            self.streams.insert(stream.into(), Vec::new());
+            self.streams.insert(stream.into(), Stream::new(stream));
         }
         let Some(stored) = self.streams.get_mut(stream) else { return Ok(Vec::new()) };
-        let mut quoted = String::with_capacity(stream.len() + 2);
-        quote(&mut quoted, stream);
         let mut ids = Vec::with_capacity(events.len());
         for event in events {
-            let time = self.time.format(id.ms);
-            let mut record = String::with_capacity(quoted.len() + event.size() + 256);
-            let place = write_record(&mut record, id, &quoted, time, &event.event_type, event.envelope.iter(), event.data.as_deref());
-            stored.push(Stored { id, record: record.as_str().into(), place });
+            stored.push(id, event, self.time.format(id.ms));
             ids.push(id);
             id.seq += 1;
         }
@@ -102,14 +104,14 @@ impl Contents {
     }
 
     fn last_id(&self, stream: &str) -> Option<EventId> {
-        Some(self.streams.get(stream)?.last()?.id)
+        Some(self.streams.get(stream)?.events.last()?.id)
     }
 
     /// What an append with this idempotency key stored, if it is still there.
     fn repeated(&self, append: &Append, now_ms: u64) -> Option<Receipt> {
         let key = (append.stream.clone(), append.idempotency_key.clone()?);
         let remembered = self.repeats.get(&key).filter(|remembered| remembered.until_ms > now_ms)?;
-        let stored = self.streams.get(&append.stream)?;
+        let stored = &self.streams.get(&append.stream)?.events;
         let mut records = Events::default();
         for id in &remembered.ids {
             let at = stored.binary_search_by_key(id, |event| event.id).ok()?;
@@ -128,7 +130,7 @@ impl Contents {
 
     fn read(&self, request: &PageRequest<'_>) -> Events {
         let mut page = Events::default();
-        let Some(stored) = self.streams.get(request.stream) else { return page };
+        let Some(Stream { events: stored, .. }) = self.streams.get(request.stream) else { return page };
         let first = stored.partition_point(|event| event.id < request.from);
         let end = stored.partition_point(|event| event.id <= request.to);
         let range = stored.get(first..end).unwrap_or_default();
@@ -153,10 +155,25 @@ impl Contents {
             _ => Cursor::End,
         };
         let matching = page.into_iter().filter(|(name, _)| pattern.matches(name));
-        let infos = matching.filter_map(|(name, events)| {
+        let infos = matching.filter_map(|(name, Stream { events, .. })| {
             Some(StreamInfo { stream: name.to_string(), last_id: events.last()?.id, length: events.len() as u64 })
         });
         (infos.collect(), next)
+    }
+}
+
+impl Stream {
+    fn new(name: &str) -> Self {
+        let mut quoted = String::with_capacity(name.len() + 2);
+        quote(&mut quoted, name);
+        Stream { quoted, events: Vec::new() }
+    }
+
+    fn push(&mut self, id: EventId, event: &NewEvent, time: &str) {
+        let fields: usize = event.fields().map(|(field, _)| field.name().len() + 6).sum();
+        let mut record = String::with_capacity(self.quoted.len() + event.size() + fields + 120);
+        let place = write_record(&mut record, id, &self.quoted, time, event.event_type(), event.fields(), event.data());
+        self.events.push(Stored { id, record, place });
     }
 }
 
@@ -233,7 +250,7 @@ impl Backend for Memory {
     fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions> {
         let contents = self.contents();
         let matching = contents.streams.iter().filter(|(name, _)| selector.matches(name));
-        let known = matching.filter_map(|(name, events)| Some((name.clone(), events.last()?.id))).collect();
+        let known = matching.filter_map(|(name, stream)| Some((name.clone(), stream.events.last()?.id))).collect();
         at_once(Positions { known, others: EventId::MIN })
     }
 

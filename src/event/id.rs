@@ -55,6 +55,13 @@ impl EventId {
         Some(EventId { ms: decimal(&bytes[..dash])?, seq: decimal(&bytes[dash + 1..])? })
     }
 
+    /// The text of the id, quicker than by formatting.
+    pub fn to_text(self) -> String {
+        let mut text = String::with_capacity(24);
+        self.write_to(&mut text);
+        text
+    }
+
     /// Appends the text of the id.
     pub(crate) fn write_to(self, out: &mut String) {
         let mut digits = itoa::Buffer::new();

@@ -78,31 +78,20 @@ impl Field {
 }
 
 /// The envelope of an event: a text for each [`Field`] that is present.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Envelope {
-    /// The texts one behind the other: one allocation for all of them.
-    text: String,
-    /// Where each text begins and ends.
-    places: [Option<(u32, u32)>; Field::ALL.len()],
+    values: [Option<Box<str>>; Field::ALL.len()],
 }
 
 impl Envelope {
-    /// An empty envelope with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Envelope { text: String::with_capacity(bytes), ..Envelope::default() }
-    }
-
     /// The value of a field; `None` if it is absent.
     pub fn get(&self, field: Field) -> Option<&str> {
-        let (start, end) = self.places[field as usize]?;
-        self.text.get(start as usize..end as usize)
+        self.values[field as usize].as_deref()
     }
 
     /// Sets a field.
-    pub fn set(&mut self, field: Field, value: impl AsRef<str>) {
-        let start = self.text.len() as u32;
-        self.text.push_str(value.as_ref());
-        self.places[field as usize] = Some((start, self.text.len() as u32));
+    pub fn set(&mut self, field: Field, value: impl Into<Box<str>>) {
+        self.values[field as usize] = Some(value.into());
     }
 
     /// The present fields, in the order of [`Field::ALL`].
@@ -111,14 +100,6 @@ impl Envelope {
     }
 }
 
-impl PartialEq for Envelope {
-    fn eq(&self, other: &Self) -> bool {
-        self.iter().eq(other.iter())
-    }
-}
-
-impl Eq for Envelope {}
-
 /// An event that has no id yet.
 ///
 /// ```
@@ -126,39 +107,126 @@ impl Eq for Envelope {}
 /// let event = NewEvent::new("state.set")
 ///     .with(Field::RunId, "abc")
 ///     .with_data(r#"{"key":"epoch","value":1}"#);
-/// assert_eq!(event.envelope.get(Field::RunId), Some("abc"));
+/// assert_eq!(event.get(Field::RunId), Some("abc"));
+/// assert_eq!(event.data(), Some(r#"{"key":"epoch","value":1}"#));
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct NewEvent {
-    /// What happened, such as `state.set`.
-    pub event_type: String,
-    /// Where it happened.
-    pub envelope: Envelope,
-    /// The payload as JSON text, kept as it is; `None` if the event has none.
-    pub data: Option<String>,
+    /// Type, envelope and data: one allocation for all of them.
+    text: String,
+    event_type: Span,
+    fields: [Span; Field::ALL.len()],
+    data: Span,
+}
+
+/// A part of an event's text.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    /// No part of any text: what is not there.
+    const ABSENT: Span = Span { start: 1, end: 0 };
+}
+
+impl Default for Span {
+    fn default() -> Self {
+        Span::ABSENT
+    }
 }
 
 impl NewEvent {
     /// An event of this type, with nothing else.
-    pub fn new(event_type: impl Into<String>) -> Self {
-        NewEvent { event_type: event_type.into(), ..NewEvent::default() }
+    pub fn new(event_type: impl AsRef<str>) -> Self {
+        let mut event = NewEvent::default();
+        event.event_type = event.add(event_type.as_ref());
+        event
+    }
+
+    /// Reads type, fields (in the order of [`Field::ALL`]) and data, separated by tabs; an empty
+    /// column is an absent value. `None` if there are more tabs than that.
+    pub fn from_columns(columns: &str) -> Option<Self> {
+        let mut event = NewEvent { text: columns.to_owned(), ..NewEvent::default() };
+        let mut start = 0;
+        let mut next = |last: bool| {
+            let rest = &columns.as_bytes()[start..];
+            let length =
+                if last { rest.len() } else { rest.iter().position(|byte| *byte == b'\t').unwrap_or(rest.len()) };
+            let span = Span { start: offset(start), end: offset(start + length) };
+            start = (start + length + 1).min(columns.len());
+            if length == 0 { Span::ABSENT } else { span }
+        };
+        event.event_type = next(false);
+        event.fields.iter_mut().for_each(|field| *field = next(false));
+        event.data = next(true);
+        let has_tab = event.data().is_some_and(|data| memchr::memchr(b'\t', data.as_bytes()).is_some());
+        (!has_tab).then_some(event)
     }
 
     /// The same event with a field of the envelope.
     pub fn with(mut self, field: Field, value: impl AsRef<str>) -> Self {
-        self.envelope.set(field, value);
+        self.fields[field as usize] = self.add(value.as_ref());
         self
     }
 
-    /// The same event with this payload, a JSON text.
-    pub fn with_data(mut self, json: impl Into<String>) -> Self {
-        self.data = Some(json.into());
+    /// The same event with the present fields of an envelope.
+    pub fn with_envelope(self, envelope: &Envelope) -> Self {
+        envelope.iter().fold(self, |event, (field, value)| event.with(field, value))
+    }
+
+    /// The same event with this payload, a JSON text. It is kept as it is.
+    pub fn with_data(mut self, json: impl AsRef<str>) -> Self {
+        self.data = self.add(json.as_ref());
         self
     }
 
-    /// The bytes of the event's texts: what the limits count.
+    /// What happened, such as `state.set`.
+    pub fn event_type(&self) -> &str {
+        self.part(self.event_type).unwrap_or_default()
+    }
+
+    /// The value of a field of the envelope; `None` if it is absent.
+    pub fn get(&self, field: Field) -> Option<&str> {
+        self.part(self.fields[field as usize])
+    }
+
+    /// The present fields of the envelope, in the order of [`Field::ALL`].
+    pub fn fields(&self) -> impl Iterator<Item = (Field, &str)> {
+        Field::ALL.into_iter().filter_map(|field| Some((field, self.get(field)?)))
+    }
+
+    /// The payload as JSON text; `None` if the event has none.
+    pub fn data(&self) -> Option<&str> {
+        self.part(self.data)
+    }
+
+    /// About how many bytes the event has: what the limits count.
     pub fn size(&self) -> usize {
-        let envelope: usize = self.envelope.iter().map(|(_, value)| value.len()).sum();
-        self.event_type.len() + envelope + self.data.as_ref().map_or(0, String::len)
+        self.text.len()
+    }
+
+    fn add(&mut self, text: &str) -> Span {
+        let start = offset(self.text.len());
+        self.text.push_str(text);
+        Span { start, end: offset(self.text.len()) }
+    }
+
+    fn part(&self, span: Span) -> Option<&str> {
+        self.text.get(span.start as usize..span.end as usize)
     }
 }
+
+/// A place in an event's text. What lies beyond 4 GiB is refused by every limit.
+fn offset(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+impl PartialEq for NewEvent {
+    fn eq(&self, other: &Self) -> bool {
+        self.event_type() == other.event_type() && self.data() == other.data() && self.fields().eq(other.fields())
+    }
+}
+
+impl Eq for NewEvent {}

@@ -200,7 +200,8 @@ pub(crate) fn write_record<'a>(
 
 fn is_json_integer(text: &str) -> bool {
     let digits = text.as_bytes();
-    let canonical = digits.iter().all(u8::is_ascii_digit) && (text == "0" || digits.first().is_some_and(|first| *first != b'0'));
+    let canonical =
+        digits.iter().all(u8::is_ascii_digit) && (text == "0" || digits.first().is_some_and(|first| *first != b'0'));
     canonical && digits.len() <= 16
 }
 

@@ -63,7 +63,11 @@ mod tests {
 
     #[test]
     fn reaches_from_the_first_to_the_last_instant() {
-        for (ms, text) in [(0, "1970-01-01T00:00:00.000Z"), (1_762_336_803_007, "2025-11-05T10:00:03.007Z"), (LAST_MS, "9999-12-31T23:59:59.999Z")] {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_762_336_803_007, "2025-11-05T10:00:03.007Z"),
+            (LAST_MS, "9999-12-31T23:59:59.999Z"),
+        ] {
             assert_eq!((format_time(ms).as_str(), parse_time(text)), (text, Some(ms)));
         }
         assert_eq!(format_time(u64::MAX), "9999-12-31T23:59:59.999Z");

@@ -15,25 +15,25 @@ pub struct NativeClock {
 #[napi]
 impl NativeClock {
     /// A clock that shows this millisecond since the Unix epoch.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(ms: f64) -> Self {
         NativeClock { clock: Arc::new(VirtualClock::new(ms as u64)) }
     }
 
     /// Milliseconds since the Unix epoch.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn now(&self) -> f64 {
         self.clock.now_ms() as f64
     }
 
     /// Moves the clock on.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn advance(&self, ms: f64) {
         self.clock.advance(ms as u64);
     }
 
     /// Sets the clock.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn set(&self, ms: f64) {
         self.clock.set(ms as u64);
     }

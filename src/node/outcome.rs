@@ -33,11 +33,10 @@ pub(super) struct Outlet(Arc<Callback>);
 
 impl Outlet {
     pub(super) fn new(callback: Function<'_, CallbackArgs, ()>) -> NapiResult<Self> {
-        let callback = callback
-            .build_threadsafe_function::<Batch>()
-            .callee_handled::<false>()
-            .weak::<true>()
-            .build_callback(|context| Ok(FnArgs::from((Float64Array::new(context.value.stored), context.value.texts))))?;
+        let callback =
+            callback.build_threadsafe_function::<Batch>().callee_handled::<false>().weak::<true>().build_callback(
+                |context| Ok(FnArgs::from((Float64Array::new(context.value.stored), context.value.texts))),
+            )?;
         Ok(Outlet(Arc::new(callback)))
     }
 
@@ -64,7 +63,11 @@ impl Outlet {
 
     /// Begins work that may need I/O: the outcome if it is known at once, otherwise it is sent
     /// under the ticket.
-    pub(super) fn begin(&self, ticket: f64, work: impl Future<Output = Result<String>> + Send + 'static) -> Option<String> {
+    pub(super) fn begin(
+        &self,
+        ticket: f64,
+        work: impl Future<Output = Result<String>> + Send + 'static,
+    ) -> Option<String> {
         let io = match io::handle() {
             Ok(io) => io,
             Err(error) => return Some(text(Err(error))),
@@ -119,7 +122,7 @@ fn exact(result: &Result<Receipt>) -> Option<(f64, f64)> {
 /// repeated append, or an error.
 pub(super) fn receipt(result: Result<Receipt>) -> String {
     match result {
-        Ok(Receipt::One(id)) => id.to_string(),
+        Ok(Receipt::One(id)) => id.to_text(),
         Ok(Receipt::Batch(ids)) => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         Ok(Receipt::Repeated(records)) => records.to_json(),
         Err(error) => text(Err(error)),

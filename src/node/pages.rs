@@ -54,7 +54,13 @@ impl NativeStreams {
             let page = streams.lock().await.next().await?;
             let output = page.map(|page| {
                 let infos = page.into_iter();
-                infos.map(|info| StreamOutput { stream: info.stream, last_id: info.last_id.to_string(), length: info.length }).collect::<Vec<_>>()
+                infos
+                    .map(|info| StreamOutput {
+                        stream: info.stream,
+                        last_id: info.last_id.to_string(),
+                        length: info.length,
+                    })
+                    .collect::<Vec<_>>()
             });
             Ok(json(&output))
         })

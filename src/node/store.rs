@@ -28,10 +28,14 @@ pub struct NativeStore {
 #[napi]
 impl NativeStore {
     /// Opens a store without waiting for its backend.
-    #[napi(constructor)]
+    #[napi(constructor, catch_unwind)]
     pub fn new(
         options: String,
-        #[napi(ts_arg_type = "(stored: Float64Array, others: Array<[number, string]>) => void")] callback: Function<'_, CallbackArgs, ()>,
+        #[napi(ts_arg_type = "(stored: Float64Array, others: Array<[number, string]>) => void")] callback: Function<
+            '_,
+            CallbackArgs,
+            (),
+        >,
         clock: Option<&NativeClock>,
     ) -> napi::Result<Self> {
         let outlet = Outlet::new(callback)?;
@@ -39,7 +43,8 @@ impl NativeStore {
         let clock = clock.map(|native| native.clock.clone() as Arc<dyn Clock>);
         let input: OptionsInput = parse("The options", &options).map_err(thrown)?;
         let options = input.into_options(clock).map_err(thrown)?;
-        let store = EventStore::open_lazily(options, Box::new(move |outcomes| settle.settle(outcomes))).map_err(thrown)?;
+        let store =
+            EventStore::open_lazily(options, Box::new(move |outcomes| settle.settle(outcomes))).map_err(thrown)?;
         Ok(NativeStore { store, outlet })
     }
 
@@ -51,7 +56,7 @@ impl NativeStore {
     }
 
     /// The name of a run's stream.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn run_stream(&self, run_id: String) -> String {
         format!("{}:flow:{run_id}", self.store.prefix())
     }
@@ -87,7 +92,7 @@ impl NativeStore {
     }
 
     /// Events of one stream or many, page by page.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn pages(&self, query: String) -> napi::Result<NativePages> {
         let pages = || {
             let input: QueryInput = parse("The query", &query)?;
@@ -101,13 +106,13 @@ impl NativeStore {
     }
 
     /// A subscription that has not begun.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn subscription(&self) -> NativeSubscription {
         NativeSubscription { outlet: self.outlet.clone(), store: self.store.clone(), state: Arc::default() }
     }
 
     /// Streams whose names match, page by page.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn streams(&self, pattern: String) -> napi::Result<NativeStreams> {
         let streams = self.store.streams(&pattern).map_err(thrown)?;
         Ok(NativeStreams { outlet: self.outlet.clone(), streams: Arc::new(Mutex::new(streams)) })

@@ -78,7 +78,9 @@ pub fn effect<'a>(event_type: &str, data: Option<&'a str>) -> Option<Effect<'a>>
         "state" => Some(Effect::Changes(vec![change(data, None)?])),
         "state.batch" => {
             let batch: BatchData = serde_json::from_str(data).ok()?;
-            Some(Effect::Changes(batch.operations.iter().filter_map(|operation| change(operation.get(), None)).collect()))
+            Some(Effect::Changes(
+                batch.operations.iter().filter_map(|operation| change(operation.get(), None)).collect(),
+            ))
         }
         "state.snapshot" => snapshot(data).map(Effect::Replaces),
         _ => None,
@@ -266,13 +268,29 @@ mod tests {
 
     #[test]
     fn odd_payloads_are_passed_over() {
-        let odd = ["", "null", "1", "[]", "{}", r#"{"key":1,"value":2}"#, r#"["a",1]"#, r#"{"value":1}"#, "{oops", r#"{"operations":7}"#];
+        let odd = [
+            "",
+            "null",
+            "1",
+            "[]",
+            "{}",
+            r#"{"key":1,"value":2}"#,
+            r#"["a",1]"#,
+            r#"{"value":1}"#,
+            "{oops",
+            r#"{"operations":7}"#,
+        ];
         for data in odd {
             for kind in ["state.set", "state.delete", "state.batch", "state"] {
-                assert_eq!(fold(&[("state.set", r#"{"key":"a","value":1}"#), (kind, data)]).to_json(0), r#"{"a":1}"#, "{kind} {data}");
+                assert_eq!(
+                    fold(&[("state.set", r#"{"key":"a","value":1}"#), (kind, data)]).to_json(0),
+                    r#"{"a":1}"#,
+                    "{kind} {data}"
+                );
             }
         }
-        let state = fold(&[("state.set", r#"{"key":"a","value":1}"#), ("state.snapshot", "[1]"), ("state.snapshot", "\"x\"")]);
+        let state =
+            fold(&[("state.set", r#"{"key":"a","value":1}"#), ("state.snapshot", "[1]"), ("state.snapshot", "\"x\"")]);
         assert_eq!(state.to_json(0), r#"{"a":1}"#);
     }
 

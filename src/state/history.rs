@@ -67,7 +67,7 @@ pub fn history(events: &Events, key: Option<&str>) -> Vec<HistoryEntry> {
         let Some(effect) = effect(event.event_type, event.data) else { continue };
         let changes = changes(&state, &effect, event.id);
         let wanted: Vec<_> = changes.into_iter().filter(|change| key.is_none_or(|key| key == change.key)).collect();
-        if !wanted.is_empty() {
+        if !wanted.is_empty() && !only_repeats(event) {
             entries.extend(describe(event, &wanted));
         }
         state.take(&effect);
@@ -90,11 +90,14 @@ fn changes<'a>(state: &'a State, effect: &'a Effect<'a>, id: EventId) -> Vec<Cha
     }
 }
 
+/// Whether an event says again, behind a snapshot, what was known before.
+fn only_repeats(event: EventRef<'_>) -> bool {
+    let header = serde_json::from_str::<Header>(event.record);
+    header.is_ok_and(|header| header.causation_id.as_deref() == Some(SNAPSHOT_CAUSE))
+}
+
 fn describe(event: EventRef<'_>, changes: &[Change<'_>]) -> Vec<HistoryEntry> {
     let Ok(header) = serde_json::from_str::<Header>(event.record) else { return Vec::new() };
-    if header.causation_id.as_deref() == Some(SNAPSHOT_CAUSE) {
-        return Vec::new();
-    }
     let entry = |change: &Change<'_>| HistoryEntry {
         id: event.id.to_string(),
         timestamp: header.timestamp.to_string(),
@@ -113,9 +116,11 @@ pub fn diff(events: &Events, from: Point, to: Point) -> Diff {
     let (first, last) = (from.last_id().min(to.last_id()), from.last_id().max(to.last_id()));
     for event in events.iter().take_while(|event| event.id <= last) {
         let Some(effect) = effect(event.event_type, event.data) else { continue };
-        if event.id > first {
+        if event.id > first && !only_repeats(event) {
             let later = &states[usize::from(to.last_id() >= from.last_id())];
-            changed_by.extend(changes(later, &effect, event.id).into_iter().map(|change| (change.key.into_owned(), event.id)));
+            changed_by.extend(
+                changes(later, &effect, event.id).into_iter().map(|change| (change.key.into_owned(), event.id)),
+            );
         }
         for (state, point) in states.iter_mut().zip([from, to]) {
             if event.id <= point.last_id() {
@@ -152,11 +157,19 @@ fn same_json(a: &str, b: &str) -> bool {
 impl Diff {
     /// The diff as a JSON object with `added`, `removed`, `changed` and `events`.
     pub fn to_json(&self) -> String {
-        let plain = |members: &BTreeMap<String, String>| super::fold::object(members.iter().map(|(key, value)| (&**key, &**value)));
-        let changed: BTreeMap<&str, String> = self.changed.iter().map(|(key, (from, to))| (&**key, format!("{{\"from\":{from},\"to\":{to}}}"))).collect();
+        let plain = |members: &BTreeMap<String, String>| {
+            super::fold::object(members.iter().map(|(key, value)| (&**key, &**value)))
+        };
+        let changed: BTreeMap<&str, String> =
+            self.changed.iter().map(|(key, (from, to))| (&**key, format!("{{\"from\":{from},\"to\":{to}}}"))).collect();
         let changed = super::fold::object(changed.iter().map(|(key, value)| (*key, value.as_str())));
-        let events: BTreeMap<&str, String> = self.events.iter().map(|(key, id)| (&**key, format!("\"{id}\""))).collect();
+        let events: BTreeMap<&str, String> =
+            self.events.iter().map(|(key, id)| (&**key, format!("\"{id}\""))).collect();
         let events = super::fold::object(events.iter().map(|(key, value)| (*key, value.as_str())));
-        format!("{{\"added\":{},\"removed\":{},\"changed\":{changed},\"events\":{events}}}", plain(&self.added), plain(&self.removed))
+        format!(
+            "{{\"added\":{},\"removed\":{},\"changed\":{changed},\"events\":{events}}}",
+            plain(&self.added),
+            plain(&self.removed)
+        )
     }
 }

@@ -60,7 +60,9 @@ impl RunState {
     /// The keys that begin with a prefix, in ascending order.
     pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
         let now = self.store.now_ms();
-        let keys = |state: &State, _| state.iter(now).map(|(key, _)| key).filter(|key| key.starts_with(prefix)).map(str::to_owned).collect();
+        let keys = |state: &State, _| {
+            state.iter(now).map(|(key, _)| key).filter(|key| key.starts_with(prefix)).map(str::to_owned).collect()
+        };
         self.store.project(&self.stream, keys).await
     }
 
@@ -119,7 +121,10 @@ impl RunState {
     pub async fn at(&self, point: Point) -> Result<String> {
         let events = self.state_events(Some(point)).await?;
         let mut state = State::default();
-        events.iter().filter_map(|event| super::effect(event.event_type, event.data)).for_each(|effect| state.take(&effect));
+        events
+            .iter()
+            .filter_map(|event| super::effect(event.event_type, event.data))
+            .for_each(|effect| state.take(&effect));
         Ok(state.to_json(point.ms()))
     }
 
@@ -139,18 +144,24 @@ impl RunState {
     pub async fn snapshot(&self) -> Result<String> {
         loop {
             let now = self.store.now_ms();
-            let (events, last) = self.store.project(&self.stream, |state: &State, last| (self.snapshot_events(state, now), last)).await?;
+            let (events, last) = self
+                .store
+                .project(&self.stream, |state: &State, last| (self.snapshot_events(state, now), last))
+                .await?;
             let id = match self.append(events, Some(last)).await {
                 Err(error) if error.code() == Code::Conflict => continue,
                 Ok(Receipt::One(id)) => id,
                 Ok(Receipt::Batch(ids)) => ids.first().copied().unwrap_or_default(),
-                Ok(Receipt::Repeated(_)) => return Err(Error::new(Code::Internal, "A snapshot has no idempotency key.")),
+                Ok(Receipt::Repeated(_)) => {
+                    return Err(Error::new(Code::Internal, "A snapshot has no idempotency key."));
+                }
                 Err(error) => return Err(error),
             };
             let query = Query { after: id.previous(), limit: Some(1), ..Query::stream(&self.stream) };
             let record = self.store.query(query).await?;
             let found = record.last().filter(|event| event.id == id).map(|event| event.record.to_owned());
-            return found.ok_or_else(|| Error::new(Code::Corrupt, "The stream was deleted while a snapshot was written."));
+            return found
+                .ok_or_else(|| Error::new(Code::Corrupt, "The stream was deleted while a snapshot was written."));
         }
     }
 
@@ -171,7 +182,7 @@ impl RunState {
     }
 
     fn event(&self, event_type: &str, data: String) -> NewEvent {
-        NewEvent { event_type: event_type.into(), envelope: self.envelope.clone(), data: Some(data) }
+        NewEvent::new(event_type).with_envelope(&self.envelope).with_data(data)
     }
 
     async fn append(&self, events: Vec<NewEvent>, expected_last_id: Option<EventId>) -> Result<Receipt> {

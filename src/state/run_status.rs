@@ -160,9 +160,12 @@ impl Record<'_> {
 /// assert_eq!(status.run_id, "r");
 /// ```
 pub fn reduce_run(events: &str) -> Result<RunStatus> {
-    let malformed = |error| Error::new(Code::Validation, "The events of a run have to be an array of records with a type.").caused_by(error);
+    let malformed = |error| {
+        Error::new(Code::Validation, "The events of a run have to be an array of records with a type.").caused_by(error)
+    };
     let records: Vec<Record> = serde_json::from_str(events).map_err(malformed)?;
-    let first = records.first().ok_or_else(|| Error::new(Code::Validation, "There are no events; a run has at least one."))?;
+    let first =
+        records.first().ok_or_else(|| Error::new(Code::Validation, "There are no events; a run has at least one."))?;
     let mut status = RunStatus { started_at: first.at(), ..RunStatus::default() };
     records.iter().for_each(|record| status.take(record));
     status.conclude();
@@ -231,7 +234,12 @@ impl RunStatus {
     fn open_await(&mut self, record: &Record<'_>) {
         self.awaits.push(OpenAwait {
             await_id: record.text("awaitId").or_else(|| record.id.as_deref().map(str::to_owned)).unwrap_or_default(),
-            trigger_name: record.trigger_name.as_deref().map(str::to_owned).or_else(|| record.text("triggerName")).unwrap_or_default(),
+            trigger_name: record
+                .trigger_name
+                .as_deref()
+                .map(str::to_owned)
+                .or_else(|| record.text("triggerName"))
+                .unwrap_or_default(),
             step_name: record.step_name.as_deref().map(str::to_owned),
             since: record.at(),
             deadline: record.text("deadline"),

@@ -30,25 +30,27 @@ pub(super) fn argument(what: &str, value: &str) -> Result<()> {
 /// Checks a number of things that are wanted.
 pub(super) fn limit(limit: Option<usize>) -> Result<()> {
     match limit {
-        Some(0) => Err(Error::new(Code::Validation, "limit is 0; leave it out for everything, or ask for at least one.")),
+        Some(0) => {
+            Err(Error::new(Code::Validation, "limit is 0; leave it out for everything, or ask for at least one."))
+        }
         _ => Ok(()),
     }
 }
 
 /// Checks an event. Its data has to be JSON text.
 pub(super) fn event(event: &NewEvent, max_bytes: usize) -> Result<()> {
-    text(Code::InvalidEvent, "The event type", &event.event_type, MAX_TYPE_BYTES)?;
-    for (field, value) in event.envelope.iter() {
+    text(Code::InvalidEvent, "The event type", event.event_type(), MAX_TYPE_BYTES)?;
+    for (field, value) in event.fields() {
         text(Code::InvalidEvent, field.name(), value, MAX_NAME_BYTES)?;
     }
-    if event.envelope.get(Field::Attempt).is_some_and(|attempt| !is_count(attempt)) {
+    if event.get(Field::Attempt).is_some_and(|attempt| !is_count(attempt)) {
         return Err(Error::new(Code::InvalidEvent, format!("attempt is not a whole number from 0 to {MAX_COUNT}.")));
     }
     let size = event.size();
     if size > max_bytes {
         let message = format!(
             "The event {:?} has {size} bytes, over the limit of {max_bytes}; store a reference to the payload, or raise limits.maxEventBytes.",
-            event.event_type
+            event.event_type()
         );
         return Err(Error::new(Code::TooLarge, message));
     }
@@ -57,14 +59,14 @@ pub(super) fn event(event: &NewEvent, max_bytes: usize) -> Result<()> {
 
 /// Checks that the data of an event is JSON text; callers that made it with a serializer need not.
 pub(super) fn json(event: &NewEvent) -> Result<()> {
-    let Some(data) = &event.data else { return Ok(()) };
+    let Some(data) = event.data() else { return Ok(()) };
     if depth(data) > MAX_DEPTH {
-        let message = format!("The data of {:?} is nested deeper than {MAX_DEPTH} levels.", event.event_type);
+        let message = format!("The data of {:?} is nested deeper than {MAX_DEPTH} levels.", event.event_type());
         return Err(Error::new(Code::InvalidEvent, message));
     }
-    serde_json::from_str::<IgnoredAny>(data)
-        .map(drop)
-        .map_err(|error| Error::new(Code::InvalidEvent, format!("The data of {:?} is not JSON.", event.event_type)).caused_by(error))
+    serde_json::from_str::<IgnoredAny>(data).map(drop).map_err(|error| {
+        Error::new(Code::InvalidEvent, format!("The data of {:?} is not JSON.", event.event_type())).caused_by(error)
+    })
 }
 
 /// How deeply the objects and arrays of a JSON text are nested.

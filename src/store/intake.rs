@@ -49,6 +49,18 @@ impl Queue {
         self.under_way == 0 && self.waiting.is_empty()
     }
 
+    /// Lets all of them go on, if none has to wait.
+    fn admit_all(&mut self, appends: &[Append], max_bytes: usize) -> bool {
+        let bytes: usize = appends.iter().map(|append| append.size).sum();
+        let has_room = self.waiting.is_empty() && self.bytes_under_way + bytes <= max_bytes;
+        if has_room {
+            self.under_way += appends.len();
+            self.bytes_under_way += bytes;
+            self.left += appends.len() as u64;
+        }
+        has_room
+    }
+
     /// Takes those that may go on. Alone, an append of any size may.
     fn admit(&mut self, max_bytes: usize) -> Vec<Append> {
         let mut admitted = Vec::new();
@@ -91,12 +103,18 @@ impl Intake {
         let mut queue = self.queue();
         if queue.closed {
             drop(queue);
-            let closed = |append: Append| Settled { completion: append.completion, size: 0, result: Err(Error::closed()) };
+            let closed =
+                |append: Append| Settled { completion: append.completion, size: 0, result: Err(Error::closed()) };
             return self.deliver(appends.into_iter().map(closed).collect());
         }
-        queue.waiting.extend(appends);
         // The lock is kept, so that no other thread overtakes.
-        let settled = self.pass_on(&mut queue);
+        let settled = match queue.admit_all(&appends, self.max_bytes) {
+            true => self.pass(&mut queue, appends),
+            false => {
+                queue.waiting.extend(appends);
+                self.pass_on(&mut queue)
+            }
+        };
         if !queue.waiting.is_empty() && !queue.watched {
             queue.watched = true;
             self.watch_deadlines();
@@ -145,16 +163,21 @@ impl Intake {
             if admitted.is_empty() {
                 return all;
             }
-            let settled = match self.backend.get().and_then(Weak::upgrade) {
-                Some(backend) => backend.submit(admitted),
-                None => admitted.into_iter().map(|append| failed(append, Error::closed())).collect(),
-            };
-            queue.release(&settled);
+            let settled = self.pass(queue, admitted);
             match all.is_empty() {
                 true => all = settled,
                 false => all.extend(settled),
             }
         }
+    }
+
+    fn pass(&self, queue: &mut Queue, admitted: Vec<Append>) -> Vec<Settled> {
+        let settled = match self.backend.get().and_then(Weak::upgrade) {
+            Some(backend) => backend.submit(admitted),
+            None => admitted.into_iter().map(|append| failed(append, Error::closed())).collect(),
+        };
+        queue.release(&settled);
+        settled
     }
 
     /// Brings outcomes to those who wait; returns those that have a ticket.

@@ -19,8 +19,8 @@ pub use self::intake::{Outcomes, Outlet};
 pub use self::options::{BackendOptions, Limits, StoreOptions};
 pub(crate) use self::projection::Projection;
 use self::projection::Projections;
-use self::query::{GlobalPager, Listing, Pager};
 pub use self::query::Query;
+use self::query::{GlobalPager, Listing, Pager};
 pub use self::subscription::{Delivery, Subscription};
 use crate::backend::memory::Memory;
 use crate::backend::redis::Redis;
@@ -44,7 +44,7 @@ pub struct Submission {
     /// The number under which the outcome comes back.
     pub ticket: u64,
     /// The stream's name.
-    pub stream: String,
+    pub stream: Box<str>,
     /// Events that are stored together.
     pub events: Vec<NewEvent>,
     /// What the append depends on.
@@ -122,7 +122,9 @@ impl EventStore {
         intake.connect(&backend);
         let projections = Projections::new(cache_bytes);
         let (serial, closed) = (AtomicU64::new(0), watch::channel(false).0);
-        Ok(EventStore { shared: Arc::new(Shared { backend, intake, projections, clock, limits, prefix, serial, closed }) })
+        Ok(EventStore {
+            shared: Arc::new(Shared { backend, intake, projections, clock, limits, prefix, serial, closed }),
+        })
     }
 
     /// Waits until the backend can be used.
@@ -162,7 +164,9 @@ impl EventStore {
     ) -> impl Future<Output = Result<Receipt>> + Send + use<> {
         let (sender, outcome) = oneshot::channel();
         let json = events.iter().try_for_each(check::json);
-        let append = json.and_then(|()| self.checked(Completion::Channel(sender), stream, events, options).map_err(|(_, error)| error));
+        let append = json.and_then(|()| {
+            self.checked(Completion::Channel(sender), stream.into(), events, options).map_err(|(_, error)| error)
+        });
         let refused = append.map(|append| drop(self.shared.intake.submit(vec![append]))).err();
         async move {
             match refused {
@@ -178,7 +182,7 @@ impl EventStore {
         let mut refused = Vec::new();
         let mut appends = Vec::with_capacity(submissions.len());
         for Submission { ticket, stream, events, options } in submissions {
-            match self.checked(Completion::Ticket(ticket), &stream, events, options) {
+            match self.checked(Completion::Ticket(ticket), stream, events, options) {
                 Ok(append) => appends.push(append),
                 Err((_, error)) => refused.push((ticket, Err(error))),
             }
@@ -194,12 +198,12 @@ impl EventStore {
     fn checked(
         &self,
         completion: Completion,
-        stream: &str,
+        stream: Box<str>,
         events: Vec<NewEvent>,
         options: AppendOptions,
     ) -> Result<Append, (Completion, Error)> {
         let checked = || {
-            check::stream_name(stream)?;
+            check::stream_name(&stream)?;
             if events.is_empty() {
                 return Err(Error::new(Code::Validation, "The batch is empty; append at least one event."));
             }
@@ -212,7 +216,7 @@ impl EventStore {
         let size = stream.len() + events.iter().map(NewEvent::size).sum::<usize>();
         Ok(Append {
             completion,
-            stream: stream.into(),
+            stream,
             serial: self.shared.serial.fetch_add(events.len() as u64, Ordering::Relaxed),
             events,
             expected_last_id: options.expected_last_id,
@@ -339,7 +343,11 @@ impl EventStore {
     }
 
     /// Folds a stream into a projection, from where it was left the last time, and looks at it.
-    pub(crate) async fn project<P: Projection, R>(&self, stream: &str, look: impl FnOnce(&P, EventId) -> R) -> Result<R> {
+    pub(crate) async fn project<P: Projection, R>(
+        &self,
+        stream: &str,
+        look: impl FnOnce(&P, EventId) -> R,
+    ) -> Result<R> {
         check::argument("The stream name", stream)?;
         self.shared.projections.read(self.backend().await?, stream, look).await
     }

@@ -93,7 +93,8 @@ impl TypeFilter {
     }
 
     fn passes(&self, event_type: &str) -> bool {
-        self.exact.iter().any(|exact| exact == event_type) || self.prefixes.iter().any(|prefix| event_type.starts_with(prefix))
+        self.exact.iter().any(|exact| exact == event_type)
+            || self.prefixes.iter().any(|prefix| event_type.starts_with(prefix))
     }
 }
 

@@ -82,7 +82,9 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Delivery> {
         loop {
             match self.step().await {
-                Err(error) if matches!(error.code(), Code::Unavailable | Code::Timeout) => tokio::time::sleep(RETRY_AFTER).await,
+                Err(error) if matches!(error.code(), Code::Unavailable | Code::Timeout) => {
+                    tokio::time::sleep(RETRY_AFTER).await
+                }
                 delivery => return delivery,
             }
         }

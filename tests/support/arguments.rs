@@ -62,10 +62,11 @@ pub fn whole(arguments: &Json, name: &str) -> Result<Option<usize>> {
 
 /// An event that is to be appended.
 pub fn new_event(event: &Json) -> Result<NewEvent> {
-    let mut new = NewEvent::new(needed_text(event, "type")?);
-    new.envelope = envelope(Some(event))?;
-    new.data = event.get("data").map(Json::to_json);
-    Ok(new)
+    let new = NewEvent::new(needed_text(event, "type")?).with_envelope(&envelope(Some(event))?);
+    Ok(match event.get("data") {
+        Some(data) => new.with_data(data.to_json()),
+        None => new,
+    })
 }
 
 /// The envelope among the members of an object.

@@ -131,7 +131,10 @@ fn check_presence(stream: &str, stored: &[(EventId, Mark)], calls: &[Call]) {
         let found: Vec<usize> = found.map(|places| places[0]).collect();
         let whole = found.is_empty() || found.len() as u64 == call.numbers.end - call.numbers.start;
         assert!(whole, "{stream}: a part of a batch: {call:?} at {found:?}");
-        assert!(found.windows(2).all(|pair| pair[1] == pair[0] + 1), "{stream}: not side by side: {call:?} at {found:?}");
+        assert!(
+            found.windows(2).all(|pair| pair[1] == pair[0] + 1),
+            "{stream}: not side by side: {call:?} at {found:?}"
+        );
         match fate(&call.outcome) {
             Fate::Stored(ids) => {
                 let actual: Vec<EventId> = found.iter().map(|at| stored[*at].0).collect();

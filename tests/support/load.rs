@@ -34,7 +34,9 @@ impl Load {
     pub fn start(store: &EventStore, other: &EventStore, padding: usize) -> Load {
         let (stop, ledger, writers) = Default::default();
         let mut load = Load { stop, ledger, writers, padding };
-        for (stream, writer) in [("nq:flow:shared", "plain-1"), ("nq:flow:shared", "plain-2"), ("nq:flow:own", "plain-3")] {
+        for (stream, writer) in
+            [("nq:flow:shared", "plain-1"), ("nq:flow:shared", "plain-2"), ("nq:flow:own", "plain-3")]
+        {
             load.writers.spawn(unawaited(load.pen(store, stream, writer), |_| 1));
         }
         load.writers.spawn(unawaited(load.pen(store, "nq:flow:shared", "batch"), |number| 1 + number % 5));
@@ -45,7 +47,15 @@ impl Load {
 
     fn pen(&self, store: &EventStore, stream: &str, writer: &str) -> Pen {
         let (stop, ledger) = (self.stop.clone(), self.ledger.clone());
-        Pen { store: store.clone(), stream: stream.into(), writer: writer.into(), next: 0, padding: self.padding, stop, ledger }
+        Pen {
+            store: store.clone(),
+            stream: stream.into(),
+            writer: writer.into(),
+            next: 0,
+            padding: self.padding,
+            stop,
+            ledger,
+        }
     }
 
     /// Lets the writers finish what they have begun. Panics if a call never ends.
@@ -83,7 +93,12 @@ impl Pen {
     }
 
     /// Hands an append over; its outcome is awaited by whoever polls the future.
-    fn append(&self, store: &EventStore, numbers: &Range<u64>, options: AppendOptions) -> impl Future<Output = Result<Receipt>> + use<> {
+    fn append(
+        &self,
+        store: &EventStore,
+        numbers: &Range<u64>,
+        options: AppendOptions,
+    ) -> impl Future<Output = Result<Receipt>> + use<> {
         let events = numbers.clone().map(|number| marked(&self.writer, number, self.padding)).collect();
         store.append_batch(&self.stream, events, options)
     }
@@ -96,7 +111,9 @@ impl Pen {
         loop {
             match self.store.last_id(&self.stream).await {
                 Ok(last) => return last.unwrap_or(EventId::MIN),
-                Err(error) if matches!(error.code(), Code::Unavailable | Code::Timeout) => sleep(Duration::from_millis(20)).await,
+                Err(error) if matches!(error.code(), Code::Unavailable | Code::Timeout) => {
+                    sleep(Duration::from_millis(20)).await
+                }
                 Err(error) => panic!("{error}"),
             }
         }

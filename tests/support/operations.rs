@@ -125,14 +125,14 @@ fn record(id: EventId, stream: &str, event: &NewEvent) -> Json {
         ("id", Json::text(id.to_string())),
         ("stream", Json::text(stream)),
         ("timestamp", Json::text(format_time(id.ms))),
-        ("type", Json::text(&event.event_type)),
+        ("type", Json::text(event.event_type())),
     ]);
     let mut members = head.members().to_vec();
-    for (field, value) in event.envelope.iter() {
+    for (field, value) in event.fields() {
         let is_number = field == nuxt_queue_core::Field::Attempt;
         members.push((field.name().into(), if is_number { Json::number(value) } else { Json::text(value) }));
     }
-    members.extend(event.data.as_ref().and_then(|data| Some(("data".into(), Json::parse(data).ok()?))));
+    members.extend(event.data().and_then(|data| Some(("data".into(), Json::parse(data).ok()?))));
     Json::Object(members)
 }
 

@@ -49,7 +49,8 @@ impl Proxy {
     pub async fn start(server: u16, seed: u64) -> Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
-        let rules = Arc::new(Rules { rough: AtomicBool::new(true), broken: AtomicUsize::new(0), seed: AtomicU64::new(seed) });
+        let rules =
+            Arc::new(Rules { rough: AtomicBool::new(true), broken: AtomicUsize::new(0), seed: AtomicU64::new(seed) });
         let task = tokio::spawn(accept(listener, server, rules.clone()));
         Proxy { port, rules, task }
     }

@@ -102,7 +102,9 @@ impl RedisServer {
     pub fn say<T: FromRedisValue>(&self, words: &str) -> Result<T, String> {
         let mut words = words.split(' ');
         let mut command = redis::cmd(words.next().unwrap_or_default());
-        words.for_each(|word| drop(command.arg(word)));
+        for word in words {
+            command.arg(word);
+        }
         self.ask(&command)
     }
 

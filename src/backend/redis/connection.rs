@@ -63,7 +63,9 @@ impl Connection {
 
     async fn log_in(&mut self, options: &RedisOptions) -> Result<()> {
         let refused = |error: Error| match error.code() {
-            Code::Backend => Error::new(Code::Config, format!("Redis at {options} refused the log-in.")).caused_by(error.message()),
+            Code::Backend => {
+                Error::new(Code::Config, format!("Redis at {options} refused the log-in.")).caused_by(error.message())
+            }
             _ => error,
         };
         let mut hello = redis::cmd("HELLO");
@@ -73,7 +75,9 @@ impl Connection {
         }
         match self.call(&hello.get_packed_command()).await {
             // A proxy that speaks RESP2 only.
-            Err(error) if error.code() == Code::Backend && is_unknown_command(&error) => self.log_in_resp2(options).await.map_err(refused)?,
+            Err(error) if error.code() == Code::Backend && is_unknown_command(&error) => {
+                self.log_in_resp2(options).await.map_err(refused)?
+            }
             answer => drop(answer.map_err(refused)?),
         }
         if options.db != 0 {
@@ -107,7 +111,8 @@ impl Connection {
             check_version(version, options)?;
         }
         let time = self.call(&command([b"TIME"])).await?;
-        let (seconds, micros): (u64, u64) = FromRedisValue::from_redis_value(time).map_err(|_| super::wire::not_redis())?;
+        let (seconds, micros): (u64, u64) =
+            FromRedisValue::from_redis_value(time).map_err(|_| super::wire::not_redis())?;
         self.server_ms = seconds * 1000 + micros / 1000;
         self.since = monotonic();
         Ok(())
@@ -185,7 +190,9 @@ async fn open_socket(options: &RedisOptions) -> Result<Box<dyn Socket>> {
         #[cfg(unix)]
         (Address::Unix(path), _) => Ok(Box::new(tokio::net::UnixStream::connect(path).await.map_err(failed)?)),
         #[cfg(not(unix))]
-        (Address::Unix(_), _) => Err(Error::new(Code::Config, "Unix sockets don't exist on this system; use host and port.")),
+        (Address::Unix(_), _) => {
+            Err(Error::new(Code::Config, "Unix sockets don't exist on this system; use host and port."))
+        }
     }
 }
 
@@ -214,7 +221,9 @@ fn trusted_roots(tls: &TlsOptions) -> Result<RootCertStore> {
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     match roots.is_empty() {
-        true => Err(Error::new(Code::Config, "There is no certificate authority to check Redis against; set redis.tls.ca.")),
+        true => {
+            Err(Error::new(Code::Config, "There is no certificate authority to check Redis against; set redis.tls.ca."))
+        }
         false => Ok(roots),
     }
 }

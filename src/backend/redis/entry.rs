@@ -30,7 +30,7 @@ const FIXED: usize = 6;
 
 /// How many names and values [`write_fields`] writes.
 pub(super) fn field_parts(event: &NewEvent) -> usize {
-    2 * (FIXED + OPTIONAL.iter().filter(|field| event.envelope.get(**field).is_some()).count())
+    2 * (FIXED + OPTIONAL.iter().filter(|field| event.get(**field).is_some()).count())
 }
 
 /// Writes an event's names and values. `ts` is the writer's clock.
@@ -39,13 +39,13 @@ pub(super) fn write_fields(out: &mut Vec<u8>, event: &NewEvent, ts: &str, eid: &
         part(out, name.as_bytes());
         part(out, value.as_bytes());
     };
-    pair("type", &event.event_type);
-    pair("runId", event.envelope.get(Field::RunId).unwrap_or_default());
-    pair("flowName", event.envelope.get(Field::FlowName).unwrap_or_default());
-    pair("data", event.data.as_deref().unwrap_or_default());
+    pair("type", event.event_type());
+    pair("runId", event.get(Field::RunId).unwrap_or_default());
+    pair("flowName", event.get(Field::FlowName).unwrap_or_default());
+    pair("data", event.data().unwrap_or_default());
     pair("ts", ts);
     for field in OPTIONAL {
-        if let Some(value) = event.envelope.get(field) {
+        if let Some(value) = event.get(field) {
             pair(field.name(), value);
         }
     }
@@ -78,9 +78,7 @@ pub(super) fn read_range(frame: &[u8], stream: &str) -> Result<Events> {
 /// Finds which event has which `eid` in the reply of an XRANGE or XREVRANGE.
 pub(super) fn read_identities(frame: &[u8]) -> Result<Vec<(EventId, Option<String>)>> {
     let mut reader = Reader::new(frame);
-    (0..reader.array()?)
-        .map(|_| reader.entry().map(|entry| (entry.id, entry.eid.map(Cow::into_owned))))
-        .collect()
+    (0..reader.array()?).map(|_| reader.entry().map(|entry| (entry.id, entry.eid.map(Cow::into_owned)))).collect()
 }
 
 /// Our own entries hold JSON for certain. What others wrote is checked, so that one bad entry
@@ -221,8 +219,24 @@ mod tests {
 
     #[test]
     fn p10_reads_an_entry_of_the_original() {
-        let fields = ["type", "step.completed", "runId", "r", "flowName", "f", "data", "{\"a\":1}", "ts", "2025-11-05T10:00:00.000Z",
-            "stepName", "s", "stepId", "r__s__attempt-1", "attempt", "1"];
+        let fields = [
+            "type",
+            "step.completed",
+            "runId",
+            "r",
+            "flowName",
+            "f",
+            "data",
+            "{\"a\":1}",
+            "ts",
+            "2025-11-05T10:00:00.000Z",
+            "stepName",
+            "s",
+            "stepId",
+            "r__s__attempt-1",
+            "attempt",
+            "1",
+        ];
         let events = read_range(&reply(&[("5-1", &fields)]), "nq:flow:r").unwrap();
         assert_eq!(
             events.to_json(),
@@ -233,19 +247,24 @@ mod tests {
 
     #[test]
     fn p10_writes_the_layout_of_the_original_and_adds_only_behind_it() {
-        let event = NewEvent::new("t").with(Field::RunId, "r").with(Field::Attempt, "2").with(Field::Queue, "q").with_data("1");
+        let event =
+            NewEvent::new("t").with(Field::RunId, "r").with(Field::Attempt, "2").with(Field::Queue, "q").with_data("1");
         let mut out = Vec::new();
         write_fields(&mut out, &event, "T", "E");
         let text = String::from_utf8(out).unwrap();
         let parts: Vec<&str> = text.split("\r\n").skip(1).step_by(2).collect();
-        let expected = ["type", "t", "runId", "r", "flowName", "", "data", "1", "ts", "T", "attempt", "2", "queue", "q", "eid", "E"];
+        let expected = [
+            "type", "t", "runId", "r", "flowName", "", "data", "1", "ts", "T", "attempt", "2", "queue", "q", "eid", "E",
+        ];
         assert_eq!(parts, expected);
         assert_eq!(field_parts(&event), expected.len());
     }
 
     #[test]
     fn data_that_is_no_json_is_shown_as_a_string() {
-        let events = read_range(&reply(&[("1-0", &["type", "x", "data", "{oops"]), ("2-0", &["unknown", "field"])]), "s").unwrap();
+        let events =
+            read_range(&reply(&[("1-0", &["type", "x", "data", "{oops"]), ("2-0", &["unknown", "field"])]), "s")
+                .unwrap();
         let data: Vec<_> = events.iter().map(|event| event.data).collect();
         assert_eq!(data, [Some("\"{oops\""), None]);
         assert!(serde_json::from_str::<IgnoredAny>(&events.to_json()).is_ok());

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::connection::{Connection, Identity, lost};
 use super::entry::write_xadd;
 use super::options::RedisOptions;
-use super::recovery::{Found, Missing, recover};
+use super::recovery::{Found, Unanswered, recover};
 use super::session::Session;
 use super::wire::refusal;
 use super::{Eids, script};
@@ -37,9 +37,11 @@ pub(super) enum Request {
     Command(Command),
 }
 
-/// A command that may be sent again after a lost connection.
+/// A command that is answered to one caller.
 pub(super) struct Command {
     pub(super) bytes: Vec<u8>,
+    /// It may be sent again when the connection was lost before the answer came.
+    pub(super) repeatable: bool,
     pub(super) deadline: Instant,
     pub(super) reply: oneshot::Sender<Result<Vec<u8>>>,
 }
@@ -62,7 +64,7 @@ pub(super) struct Setup {
 pub(super) struct Link {
     requests: mpsc::UnboundedSender<Request>,
     status: watch::Receiver<Status>,
-    _task: Task,
+    task: Task,
 }
 
 impl Link {
@@ -77,12 +79,17 @@ impl Link {
             sent: VecDeque::new(),
             settled: Vec::new(),
         };
-        Ok(Link { requests, status, _task: Task::spawn(driver.run())? })
+        Ok(Link { requests, status, task: Task::spawn(driver.run())? })
     }
 
     /// Hands a request over; gives it back if the link has ended.
     pub(super) fn send(&self, request: Request) -> Result<(), Request> {
         self.requests.send(request).map_err(|error| error.0)
+    }
+
+    /// Ends the connection. Whoever still waits is told that it was closed.
+    pub(super) fn close(&self) {
+        self.task.end();
     }
 
     /// The outcome of the last attempt to connect, once there is one.
@@ -100,8 +107,8 @@ pub(super) enum Slot {
         scripted: bool,
         sent: Instant,
     },
-    /// An append whose deadline passed; its answer is of no use to anyone.
-    Abandoned,
+    /// Its deadline passed and its answer is of no use to anyone. An append may be stored all the same.
+    Abandoned(Option<Unanswered>),
     Command(Command),
     Announcement(Announcement),
 }
@@ -128,8 +135,8 @@ impl Driver {
         let mut previous: Option<Identity> = None;
         let mut since_ms = 0;
         loop {
-            let missing = self.missing(since_ms);
-            let Some((connection, found)) = self.reconnect(previous.take(), missing).await else { return };
+            let unanswered = self.unanswered();
+            let Some((connection, found)) = self.reconnect(previous.take(), unanswered, since_ms).await else { return };
             self.status.send_replace(Some(Ok(())));
             previous = Some(connection.identity.clone());
             let mut session = Session::new(connection);
@@ -144,13 +151,18 @@ impl Driver {
     }
 
     /// Connects until it works, keeping deadlines meanwhile. `None`: nobody needs the link any more.
-    async fn reconnect(&mut self, previous: Option<Identity>, missing: Vec<Missing>) -> Option<(Connection, Found)> {
+    async fn reconnect(
+        &mut self,
+        previous: Option<Identity>,
+        unanswered: Vec<Unanswered>,
+        since_ms: u64,
+    ) -> Option<(Connection, Found)> {
         let (options, eids, status) = (self.setup.options.clone(), self.setup.eids.clone(), self.status.clone());
         let mut connecting = pin!(async move {
             let mut pauses = BACKOFF.iter();
             let mut pause = 0;
             loop {
-                match recover(&options, &eids, previous.as_ref(), &missing).await {
+                match recover(&options, &eids, previous.as_ref(), &unanswered, since_ms).await {
                     Ok(recovered) => return recovered,
                     Err(error) => status.send_replace(Some(Err(error))),
                 };
@@ -158,19 +170,22 @@ impl Driver {
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
         });
+        // Not a new sleep each turn: it would never end while requests keep coming.
+        let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 recovered = &mut connecting => return Some(recovered),
                 request = self.incoming.recv() => self.waiting.push_back(request?),
-                () = tokio::time::sleep(TICK) => self.expire(),
+                _ = ticks.tick() => self.expire(),
             }
         }
     }
 
     /// The appends whose fate is unknown.
-    fn missing(&self, since_ms: u64) -> Vec<Missing> {
+    fn unanswered(&self) -> Vec<Unanswered> {
         let appends = self.sent.iter().filter_map(|slot| match slot {
-            Slot::Append { append, .. } => Some(Missing { stream: append.stream.clone(), serial: append.serial, since_ms }),
+            Slot::Append { append, .. } => Some(Unanswered::new(append)),
+            Slot::Abandoned(append) => append.clone(),
             _ => None,
         });
         appends.collect()
@@ -194,9 +209,10 @@ impl Driver {
                     Some(ids) => self.stored(append, Receipt::stored(ids), &mut announcements),
                     None => again.push_back(Request::Appends(vec![append])),
                 },
-                Slot::Command(command) => again.push_back(Request::Command(command)),
+                Slot::Command(command) if command.repeatable => again.push_back(Request::Command(command)),
+                Slot::Command(command) => drop(command.reply.send(Err(lost_on_the_way()))),
                 Slot::Announcement(announcement) => announcements.push(announcement),
-                Slot::Abandoned => {}
+                Slot::Abandoned(_) => {}
             }
         }
         again.append(&mut self.waiting);
@@ -297,7 +313,7 @@ impl Driver {
     pub(super) fn answer(&mut self, frame: &[u8], announcements: &mut Vec<Announcement>) -> Result<()> {
         match self.sent.pop_front() {
             None => return Err(lost("an answer came to no question")),
-            Some(Slot::Abandoned | Slot::Announcement(_)) => {}
+            Some(Slot::Abandoned(_) | Slot::Announcement(_)) => {}
             Some(Slot::Command(command)) => {
                 let _ = command.reply.send(refusal(frame).map_or_else(|| Ok(frame.to_vec()), Err));
             }
@@ -341,17 +357,15 @@ impl Driver {
     fn expire(&mut self) {
         let now = monotonic();
         for at in 0..self.sent.len() {
-            let overdue = match &self.sent[at] {
-                Slot::Append { append, .. } => append.deadline <= now,
-                Slot::Command(command) => command.deadline <= now,
-                Slot::Abandoned | Slot::Announcement(_) => false,
+            let abandoned = match &self.sent[at] {
+                Slot::Append { append, .. } if append.deadline <= now => Slot::Abandoned(Some(Unanswered::new(append))),
+                Slot::Command(command) if command.deadline <= now => Slot::Abandoned(None),
+                _ => continue,
             };
-            if overdue {
-                match std::mem::replace(&mut self.sent[at], Slot::Abandoned) {
-                    Slot::Append { append, .. } => self.settle(append, Err(outcome_unknown())),
-                    Slot::Command(command) => drop(command.reply.send(Err(self.not_sent("There was no answer in time.")))),
-                    Slot::Abandoned | Slot::Announcement(_) => {}
-                }
+            match std::mem::replace(&mut self.sent[at], abandoned) {
+                Slot::Append { append, .. } => self.settle(append, Err(outcome_unknown())),
+                Slot::Command(command) => drop(command.reply.send(Err(self.not_sent("There was no answer in time.")))),
+                Slot::Abandoned(_) | Slot::Announcement(_) => {}
             }
         }
         for request in std::mem::take(&mut self.waiting) {
@@ -361,7 +375,8 @@ impl Driver {
                 }
                 Request::Appends(appends) => {
                     let (late, rest): (Vec<_>, Vec<_>) = appends.into_iter().partition(|append| append.deadline <= now);
-                    late.into_iter().for_each(|append| self.settle(append, Err(self.not_sent("The event was not stored."))));
+                    late.into_iter()
+                        .for_each(|append| self.settle(append, Err(self.not_sent("The event was not stored."))));
                     if !rest.is_empty() {
                         self.waiting.push_back(Request::Appends(rest));
                     }
@@ -387,6 +402,12 @@ fn outcome_unknown() -> Error {
     let message = "Redis did not acknowledge the event in time; it may or may not have been stored. \
                    Read the stream to find out, or append it again with an idempotencyKey.";
     Error::new(Code::Timeout, message)
+}
+
+/// Done twice, a deletion would take what was stored after it.
+fn lost_on_the_way() -> Error {
+    let message = "The connection to Redis was lost during the deletion, which may or may not have happened; look, and delete again if need be.";
+    Error::new(Code::Unavailable, message)
 }
 
 /// The id that an XADD answered.

@@ -35,7 +35,8 @@ use crate::event::{EventId, Events};
 /// How many keys one step of a listing looks at.
 const SCAN_COUNT: u32 = 1000;
 /// Deletes a stream, and nothing that only has the name of one.
-const DELETE: &str = "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
+const DELETE: &str =
+    "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
 /// How often to look for events that nobody announced.
 const RECHECK_STREAM: Duration = Duration::from_secs(1);
 const RECHECK_PATTERN: Duration = Duration::from_secs(30);
@@ -76,7 +77,13 @@ pub struct Redis {
 
 impl Redis {
     /// Begins to connect. `timeout` is how long a read may take.
-    pub fn new(options: RedisOptions, prefix: &str, clock: Arc<dyn Clock>, settle: Arc<dyn Settle>, timeout: Duration) -> Result<Self> {
+    pub fn new(
+        options: RedisOptions,
+        prefix: &str,
+        clock: Arc<dyn Clock>,
+        settle: Arc<dyn Settle>,
+        timeout: Duration,
+    ) -> Result<Self> {
         let channels = format!("{prefix}:events:");
         let hub = Arc::<Hub>::default();
         let pipelines = Arc::<AtomicU64>::default();
@@ -86,9 +93,10 @@ impl Redis {
     }
 
     /// Sends a command now; the answer is awaited by whoever polls the future.
-    fn send(&self, bytes: Vec<u8>) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
+    fn send(&self, bytes: Vec<u8>, repeatable: bool) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.link.send(Request::Command(Command { bytes, deadline: deadline(self.timeout), reply }));
+        let command = Command { bytes, repeatable, deadline: deadline(self.timeout), reply };
+        let sent = self.link.send(Request::Command(command));
         async move {
             sent.map_err(|_| Error::closed())?;
             answer.await.map_err(|_| Error::closed())?
@@ -96,7 +104,13 @@ impl Redis {
     }
 
     fn call<T: FromRedisValue>(&self, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
-        let answer = self.send(command.get_packed_command());
+        let answer = self.send(command.get_packed_command(), true);
+        async move { convert(wire::value(&answer.await?)?) }
+    }
+
+    /// The same for a command that must not be executed twice.
+    fn call_once<T: FromRedisValue>(&self, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
+        let answer = self.send(command.get_packed_command(), false);
         async move { convert(wire::value(&answer.await?)?) }
     }
 
@@ -110,7 +124,8 @@ impl Redis {
         scan.arg(&*position).arg("MATCH").arg(pattern.as_str()).arg("COUNT").arg(SCAN_COUNT).arg("TYPE").arg("stream");
         let (next, names): (String, Vec<String>) = self.call(&scan).await?;
         // All questions go out before the first answer is awaited.
-        let questions: Vec<_> = names.iter().map(|name| self.call(redis::cmd("XINFO").arg("STREAM").arg(name))).collect();
+        let questions: Vec<_> =
+            names.iter().map(|name| self.call(redis::cmd("XINFO").arg("STREAM").arg(name))).collect();
         let mut infos = Vec::with_capacity(names.len());
         for (stream, question) in names.iter().zip(questions) {
             match question.await {
@@ -141,7 +156,8 @@ impl Redis {
 }
 
 fn convert<T: FromRedisValue>(value: Value) -> Result<T> {
-    T::from_redis_value(value).map_err(|error| Error::new(Code::Internal, "Redis gave an unexpected answer.").caused_by(error))
+    T::from_redis_value(value)
+        .map_err(|error| Error::new(Code::Internal, "Redis gave an unexpected answer.").caused_by(error))
 }
 
 fn stream_info(stream: &str, info: &HashMap<String, Value>) -> Option<StreamInfo> {
@@ -154,7 +170,8 @@ fn stream_info(stream: &str, info: &HashMap<String, Value>) -> Option<StreamInfo
 impl Backend for Redis {
     fn submit(&self, appends: Vec<Append>) -> Vec<Settled> {
         let Err(Request::Appends(appends)) = self.link.send(Request::Appends(appends)) else { return Vec::new() };
-        let closed = |append: Append| Settled { completion: append.completion, size: append.size, result: Err(Error::closed()) };
+        let closed =
+            |append: Append| Settled { completion: append.completion, size: append.size, result: Err(Error::closed()) };
         appends.into_iter().map(closed).collect()
     }
 
@@ -170,7 +187,7 @@ impl Backend for Redis {
             false => ("XRANGE", &from, &to),
         };
         let parts = [name, request.stream, first, last, "COUNT", &count].map(str::as_bytes);
-        let answer = self.send(wire::command(parts));
+        let answer = self.send(wire::command(parts), true);
         Box::pin(async move { entry::read_range(&answer.await?, request.stream) })
     }
 
@@ -185,7 +202,7 @@ impl Backend for Redis {
     }
 
     fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool> {
-        Box::pin(self.call(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream)))
+        Box::pin(self.call_once(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream)))
     }
 
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {
@@ -200,7 +217,7 @@ impl Backend for Redis {
     }
 
     fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        let deleted = self.call::<u64>(redis::cmd("UNLINK").arg(key));
+        let deleted = self.call_once::<u64>(redis::cmd("UNLINK").arg(key));
         Box::pin(async move { deleted.await.map(drop) })
     }
 
@@ -231,7 +248,8 @@ impl Backend for Redis {
     }
 
     fn close(&self) {
-        self.hub.announce_any();
+        self.link.close();
+        self.subscriber.close();
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Every event carries an identity of its own (`eid`). After a reconnect the ends of the streams
 //! are searched for the identities in question: what is found was stored, what is not is sent again.
+//! An event of ours that was acknowledged ends the search: what was not is behind it.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::time::Duration;
 
 use super::Eids;
@@ -11,20 +13,29 @@ use super::connection::{Connection, Identity, within};
 use super::entry::read_identities;
 use super::options::RedisOptions;
 use super::wire::command;
+use crate::backend::Append;
 use crate::error::{Code, Result};
 use crate::event::EventId;
 
 /// By how much the server's clock may have been set back in the meantime.
 const CLOCK_SLACK_MS: u64 = 60_000;
-/// How many entries are searched at once.
-const PAGE: &str = "500";
+/// The most entries that are searched at once.
+const LARGEST_PAGE: usize = 500;
+/// About how many bytes are searched at once.
+const PAGE_BYTES: usize = 256 * 1024;
 
-/// An append that was sent and not acknowledged.
-pub(super) struct Missing {
-    pub(super) stream: Box<str>,
-    pub(super) serial: u64,
-    /// It was not stored before this instant of the server's clock.
-    pub(super) since_ms: u64,
+/// An append that was sent and not answered.
+#[derive(Clone)]
+pub(super) struct Unanswered {
+    stream: Box<str>,
+    serials: Range<u64>,
+}
+
+impl Unanswered {
+    pub(super) fn new(append: &Append) -> Self {
+        let serials = append.serial..append.serial + append.events.len() as u64;
+        Unanswered { stream: append.stream.clone(), serials }
+    }
 }
 
 /// The ids of events that turned out to be stored, by their serial numbers.
@@ -38,29 +49,31 @@ impl Found {
     }
 }
 
-/// Connects, and finds out which of the missing appends are stored.
+/// Connects, and finds out which of the unanswered appends are stored. None of them was stored
+/// before `since_ms` on the server's clock.
 pub(super) async fn recover(
     options: &RedisOptions,
     eids: &Eids,
     previous: Option<&Identity>,
-    missing: &[Missing],
+    unanswered: &[Unanswered],
+    since_ms: u64,
 ) -> Result<(Connection, Found)> {
     let mut connection = Connection::open(options).await?;
     let mut found = Found::default();
-    if let Some(previous) = previous.filter(|_| !missing.is_empty()) {
+    if let Some(previous) = previous.filter(|_| !unanswered.is_empty()) {
         within(options, silence(&mut connection, previous)).await?;
-        for (stream, serials) in by_stream(missing) {
-            let since = missing.iter().map(|append| append.since_ms).min().unwrap_or(0).saturating_sub(CLOCK_SLACK_MS);
-            within(options, search(&mut connection, eids, stream, serials, since, &mut found)).await?;
+        let since_ms = since_ms.saturating_sub(CLOCK_SLACK_MS);
+        for (stream, serials) in by_stream(unanswered) {
+            Search { options, eids, stream, since_ms, serials }.run(&mut connection, &mut found).await?;
         }
     }
     Ok((connection, found))
 }
 
-fn by_stream(missing: &[Missing]) -> HashMap<&str, HashSet<u64>> {
+fn by_stream(unanswered: &[Unanswered]) -> HashMap<&str, HashSet<u64>> {
     let mut streams: HashMap<&str, HashSet<u64>> = HashMap::new();
-    for append in missing {
-        streams.entry(&append.stream).or_default().insert(append.serial);
+    for append in unanswered {
+        streams.entry(&append.stream).or_default().extend(append.serials.clone());
     }
     streams
 }
@@ -75,7 +88,9 @@ async fn silence(connection: &mut Connection, previous: &Identity) -> Result<()>
         }
         let id = previous.client_id.to_string();
         match connection.call(&command([b"CLIENT", b"KILL", b"ID", id.as_bytes()])).await {
-            Err(error) if error.code() == Code::Backend => tracing::warn!(%error, "the lost connection can't be closed"),
+            Err(error) if error.code() == Code::Backend => {
+                tracing::warn!(%error, "the lost connection can't be closed")
+            }
             answer => return answer.map(drop),
         }
     }
@@ -84,29 +99,46 @@ async fn silence(connection: &mut Connection, previous: &Identity) -> Result<()>
     Ok(())
 }
 
-async fn search(
-    connection: &mut Connection,
-    eids: &Eids,
-    stream: &str,
-    mut serials: HashSet<u64>,
+/// The search of one stream, from its end back.
+struct Search<'a> {
+    options: &'a RedisOptions,
+    eids: &'a Eids,
+    stream: &'a str,
     since_ms: u64,
-    found: &mut Found,
-) -> Result<()> {
-    let mut newest = "+".to_string();
-    let since = since_ms.to_string();
-    while !serials.is_empty() {
-        let xrevrange = [b"XREVRANGE", stream.as_bytes(), newest.as_bytes(), since.as_bytes(), b"COUNT", PAGE.as_bytes()];
-        let frame = connection.call_raw(&command(xrevrange)).await?;
-        // A stream that was deleted and is something else now: the append will say so itself.
-        let page = read_identities(&frame).unwrap_or_default();
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        newest = format!("({last}");
-        for (id, eid) in &page {
-            if let Some(serial) = eid.as_deref().and_then(|eid| eids.serial(eid)) {
-                found.0.insert(serial, *id);
-                serials.remove(&serial);
+    /// What may be there.
+    serials: HashSet<u64>,
+}
+
+impl Search<'_> {
+    async fn run(mut self, connection: &mut Connection, found: &mut Found) -> Result<()> {
+        let (mut newest, since) = ("+".to_string(), self.since_ms.to_string());
+        // Often enough: hardly more than what is looked for has come since.
+        let mut page = (self.serials.len() + 16).min(LARGEST_PAGE);
+        loop {
+            let count = page.to_string();
+            let parts = ["XREVRANGE", self.stream, &newest, &since, "COUNT", &count].map(str::as_bytes);
+            // Each page has its own time: a long search must come to its end, too.
+            let frame = within(self.options, connection.call_raw(&command(parts))).await?;
+            // A stream that was deleted and is something else now: the append will say so itself.
+            let entries = read_identities(&frame).unwrap_or_default();
+            let Some((last, _)) = entries.last() else { return Ok(()) };
+            newest = format!("({last}");
+            page = (PAGE_BYTES * entries.len() / frame.len()).clamp(1, LARGEST_PAGE);
+            if !self.take(&entries, found) {
+                return Ok(());
             }
         }
     }
-    Ok(())
+
+    /// Takes what was looked for. False: there is nothing more to be found further back.
+    fn take(&mut self, entries: &[(EventId, Option<String>)], found: &mut Found) -> bool {
+        for (id, eid) in entries {
+            let Some(serial) = eid.as_deref().and_then(|eid| self.eids.serial(eid)) else { continue };
+            if !self.serials.remove(&serial) {
+                return false;
+            }
+            found.0.insert(serial, *id);
+        }
+        !self.serials.is_empty()
+    }
 }

@@ -16,7 +16,7 @@ const APPEND: &str = r"
 local stream, remembered = KEYS[1], KEYS[2]
 if remembered then
   local stored = redis.call('GET', remembered)
-  local entries = stored and {}
+  local entries = stored and stored ~= '' and {}
   for id, eid in string.gmatch(stored or '', '(%S+) (%S+)') do
     local entry = redis.call('XRANGE', stream, id, id)[1]
     -- The stream may have been deleted, and the id be another event's now.
@@ -30,6 +30,8 @@ if ARGV[1] ~= '' then
   local id = last[1] and last[1][1] or '0-0'
   if id ~= ARGV[1] then return {'conflict', id} end
 end
+-- Before anything is stored: who may not remember must not append.
+if remembered then redis.call('SET', remembered, '', 'PX', ARGV[2]) end
 local ids, stored, at = {}, {}, 4
 for n = 1, tonumber(ARGV[3]) do
   local count = tonumber(ARGV[at])
@@ -76,7 +78,8 @@ fn number(out: &mut Vec<u8>, number: u64) {
 /// A key beside a stream, in the same slot of a cluster.
 /// Source: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
 fn helper_key(stream: &str, idempotency_key: &str) -> String {
-    let tagged = stream.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty());
+    let tagged =
+        stream.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty());
     match tagged {
         true => format!("{stream}:idempotency:{idempotency_key}"),
         false => format!("{{{stream}}}:idempotency:{idempotency_key}"),

@@ -111,8 +111,7 @@ impl Session {
     /// Tells everyone who listens on Redis; nobody waits for the answers.
     pub(super) fn announce(&mut self, driver: &mut Driver, announcements: Vec<Announcement>) {
         for announcement in announcements {
-            let mut id = String::with_capacity(24);
-            announcement.id.write_to(&mut id);
+            let id = announcement.id.to_text();
             let (prefix, stream) = (driver.setup.channels.as_bytes(), announcement.stream.as_bytes());
             begin(&mut self.output, 3);
             part(&mut self.output, b"PUBLISH");

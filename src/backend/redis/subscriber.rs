@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::{Connection, lost};
 use super::options::RedisOptions;
-use super::wire::command;
+use super::wire::{command, refusal};
 use crate::backend::{Hub, Selector};
 use crate::clock::monotonic;
 use crate::error::{Code, Error, Result};
@@ -23,7 +23,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(200);
 /// Someone who wants to be told, once the server listens for them.
 struct Listener {
     selector: Selector,
-    listening: oneshot::Sender<()>,
+    listening: oneshot::Sender<Result<()>>,
 }
 
 /// The handle; the connection is made at the first use.
@@ -46,16 +46,28 @@ impl Subscriber {
     }
 
     /// Resolves as soon as the server sends announcements for the selector.
-    pub(super) fn listen(&self, selector: Selector, deadline: Instant) -> impl Future<Output = Result<()>> + Send + use<> {
+    pub(super) fn listen(
+        &self,
+        selector: Selector,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
         let (listening, listens) = oneshot::channel();
         let sent = self.send(Listener { selector, listening });
         async move {
             let trouble = sent?;
             match tokio::time::timeout_at(deadline.into(), listens).await {
-                Ok(answer) => answer.map_err(|_| Error::closed()),
-                Err(_) => Err(trouble.borrow().clone().unwrap_or_else(|| Error::new(Code::Timeout, "Redis did not confirm the subscription in time."))),
+                Ok(answer) => answer.unwrap_or_else(|_| Err(Error::closed())),
+                Err(_) => Err(trouble
+                    .borrow()
+                    .clone()
+                    .unwrap_or_else(|| Error::new(Code::Timeout, "Redis did not confirm the subscription in time."))),
             }
         }
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&self) {
+        self.started.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     fn send(&self, listener: Listener) -> Result<watch::Receiver<Option<Error>>> {
@@ -182,20 +194,25 @@ impl Worker {
     }
 
     fn take(&mut self, frame: &[u8]) -> Result<()> {
+        if let Some(refusal) = refusal(frame) {
+            self.answer(Err(refusal));
+            return Ok(());
+        }
         let parts = match redis::parse_redis_value(frame) {
-            Ok(Value::Push { kind, data }) => std::iter::once(Value::SimpleString(kind.to_string())).chain(data).collect(),
+            Ok(Value::Push { kind, data }) => {
+                std::iter::once(Value::SimpleString(kind.to_string())).chain(data).collect()
+            }
             Ok(Value::Array(parts)) => parts,
             Ok(_) => return Ok(()),
             Err(error) => return Err(lost(error)),
         };
-        let text = |at: usize| parts.get(at).and_then(|part| String::from_redis_value(part.clone()).ok()).unwrap_or_default();
+        let text =
+            |at: usize| parts.get(at).and_then(|part| String::from_redis_value(part.clone()).ok()).unwrap_or_default();
         let channel = match text(0).as_str() {
             "message" => text(1),
             "pmessage" => text(2),
             "subscribe" | "psubscribe" => {
-                if let Some(listener) = self.waiting.pop_front() {
-                    let _ = listener.listening.send(());
-                }
+                self.answer(Ok(()));
                 return Ok(());
             }
             _ => return Ok(()),
@@ -204,6 +221,16 @@ impl Worker {
             self.hub.announce(stream);
         }
         Ok(())
+    }
+}
+
+impl Worker {
+    /// Tells the listener whose turn it is.
+    fn answer(&mut self, answer: Result<()>) {
+        if let Some(listener) = self.waiting.pop_front() {
+            // One who has given up needs no answer.
+            let _ = listener.listening.send(answer);
+        }
     }
 }
 

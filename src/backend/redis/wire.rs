@@ -129,9 +129,24 @@ mod tests {
     #[test]
     fn finds_the_end_of_every_kind_of_reply() {
         for frame in [
-            "+OK\r\n", "-ERR no\r\n", ":1\r\n", "$-1\r\n", "$0\r\n\r\n", "$3\r\na\r\n\r\n", "*-1\r\n", "*0\r\n", "_\r\n", "#t\r\n",
-            ",1.5\r\n", "*2\r\n:1\r\n*1\r\n$1\r\nx\r\n", "%1\r\n+a\r\n:1\r\n", ">2\r\n+x\r\n$1\r\ny\r\n",
-            "|1\r\n+a\r\n:1\r\n:5\r\n", "!5\r\nERR x\r\n", "=5\r\ntxt:a\r\n", "~1\r\n+a\r\n",
+            "+OK\r\n",
+            "-ERR no\r\n",
+            ":1\r\n",
+            "$-1\r\n",
+            "$0\r\n\r\n",
+            "$3\r\na\r\n\r\n",
+            "*-1\r\n",
+            "*0\r\n",
+            "_\r\n",
+            "#t\r\n",
+            ",1.5\r\n",
+            "*2\r\n:1\r\n*1\r\n$1\r\nx\r\n",
+            "%1\r\n+a\r\n:1\r\n",
+            ">2\r\n+x\r\n$1\r\ny\r\n",
+            "|1\r\n+a\r\n:1\r\n:5\r\n",
+            "!5\r\nERR x\r\n",
+            "=5\r\ntxt:a\r\n",
+            "~1\r\n+a\r\n",
         ] {
             let mut bytes = frame.as_bytes().to_vec();
             bytes.extend_from_slice(b"+NEXT\r\n");
