@@ -10,6 +10,7 @@ import { runCode } from './support/child.js'
 import { allTextOf, failure } from './support/failure.js'
 import { Inbox } from './support/inbox.js'
 import { type RedisServer, startRedis, until } from './support/redis.js'
+import { Warnings } from './support/warnings.js'
 
 /** Has characters that a URL must encode, so that both forms can be looked for. */
 const PASSWORD = 'geheim/"Wort"@7'
@@ -160,9 +161,7 @@ test('not when a server says back what it was sent', async () => {
 test('not when the password changes behind the store', async () => {
   const changing = await startRedis({ password: PASSWORD })
   const client = new Redis(changing.url)
-  const warnings: Error[] = []
-  const listener = (warning: Error) => warnings.push(warning)
-  process.on('warning', listener)
+  const warnings = new Warnings()
   try {
     const limits = { appendTimeoutMs: 500 }
     const store = await EventStore.open({ adapter: 'redis', redis: { url: changing.url }, limits })
@@ -187,11 +186,11 @@ test('not when the password changes behind the store', async () => {
     await inbox.count(2)
     await store.close()
   } finally {
-    process.off('warning', listener)
+    warnings.stop()
     client.disconnect()
     await changing.stop()
   }
-  for (const warning of warnings) expectNoSecret(allTextOf(warning))
+  for (const warning of warnings.caught) expectNoSecret(allTextOf(warning))
 })
 
 test('not on the output of a process, whatever is switched on', async () => {

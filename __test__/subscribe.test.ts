@@ -5,6 +5,7 @@ import type { EventRecord, EventStore, NewEvent } from '../index.js'
 import { newStream, onEveryBackend, onRedis } from './support/backends.js'
 import { gate, Inbox } from './support/inbox.js'
 import { until } from './support/redis.js'
+import { Warnings } from './support/warnings.js'
 
 const numbered = (n: number) => ({ type: 'note.added', data: { n } }) as unknown as NewEvent
 const numberOf = (event: unknown) => (event as { data: { n: number } }).data.n
@@ -14,23 +15,16 @@ async function appendNumbers(store: EventStore, stream: string, first: number, l
   return await Promise.all(range(first, last).map((n) => store.append(stream, numbered(n))))
 }
 
-/** The warnings that Node would print while `run` runs, until there are so many. */
+/** The warnings that come while `run` runs, until there are so many. */
 async function warningsOf(count: number, run: () => Promise<unknown>): Promise<Error[]> {
-  const warnings: Error[] = []
-  const all = gate()
-  const listener = (warning: Error) => {
-    if (warnings.push(warning) >= count) all.open()
-  }
-  const others = process.listeners('warning')
-  process.removeAllListeners('warning').on('warning', listener)
+  const warnings = new Warnings()
   try {
     await run()
-    await all.opened
+    await until(() => warnings.caught.length >= count, `${count} warnings`)
   } finally {
-    process.off('warning', listener)
-    for (const other of others) process.on('warning', other)
+    warnings.stop()
   }
-  return warnings
+  return warnings.caught
 }
 
 onEveryBackend('a handler that fails', (home) => {

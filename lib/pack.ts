@@ -50,8 +50,14 @@ export function packBatch(stream: string, events: readonly AnyEvent[], options: 
   return [packAppend(stream, first, options), ...lines].join('\n')
 }
 
+/** The name that was checked last: a run appends to one stream again and again. */
+let checkedStream: string | undefined
+
 function packHead(stream: string, options: AppendOptions | undefined): string {
-  checkText(stream, 'The stream name')
+  if (stream !== checkedStream) {
+    checkText(stream, 'The stream name')
+    checkedStream = stream
+  }
   if (options === undefined) return `${stream}\t\t`
   if (typeof options !== 'object' || options === null) {
     throw new NuxtQueueError('NQ_VALIDATION', `The append options are ${shown(options)}; expected an object.`)
@@ -77,17 +83,37 @@ function packMembers(event: AnyEvent): string {
   if (typeof event !== 'object' || event === null) {
     throw new NuxtQueueError('NQ_INVALID_EVENT', `The event is ${shown(event)}; expected { type, data, … }.`)
   }
-  for (const name in event) {
-    if (MEMBERS[name] !== true) {
-      throw new NuxtQueueError('NQ_INVALID_EVENT', `An event has no member ${shown(name)}; put it into data.`)
-    }
-  }
+  checkMembers(event)
   const { type, data } = event
   if (typeof type !== 'string' || type === '') checkText(type, 'The event type')
   const columns = `${type}\t${column(event.runId, 'runId')}\t${column(event.flowName, 'flowName')}\t${column(event.stepName, 'stepName')}\t${column(event.stepId, 'stepId')}\t${attempt(event.attempt)}\t${column(event.instanceId, 'instanceId')}\t${column(event.workerId, 'workerId')}\t${column(event.queue, 'queue')}\t${column(event.triggerName, 'triggerName')}\t${column(event.correlationId, 'correlationId')}\t${column(event.causationId, 'causationId')}\t`
   // All columns at once; the native side finds a tab too many. Only then it is asked which one it was.
   if (CONTROL.test(columns) || !columns.isWellFormed()) checkTexts(event)
   return data === undefined ? columns : columns + (toJson(data, 'data') ?? '')
+}
+
+/** The shape that was checked last: events that come from one place have the same members in the same order. */
+let checkedShape: string[] = []
+
+function checkMembers(event: AnyEvent): void {
+  let at = 0
+  for (const name in event) {
+    if (name !== checkedShape[at++]) {
+      checkNames(event)
+      return
+    }
+  }
+}
+
+function checkNames(event: AnyEvent): void {
+  const names: string[] = []
+  for (const name in event) {
+    if (MEMBERS[name] !== true) {
+      throw new NuxtQueueError('NQ_INVALID_EVENT', `An event has no member ${shown(name)}; put it into data.`)
+    }
+    names.push(name)
+  }
+  checkedShape = names
 }
 
 /** Checks what every event of a run will carry. */

@@ -1,7 +1,7 @@
 //! Where the current time comes from.
 //!
 //! Every decision about domain time (ids of the memory backend, the life of a key) asks a
-//! [`Clock`], so that tests can drive it. Waiting for a network is real time and asks [`monotonic`].
+//! [`Clock`], so that tests can drive it. Waiting for a network is real time, and asks the system.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -95,13 +95,17 @@ impl Events {
 
     /// Adds all of `other`.
     pub fn append(&mut self, other: Events) {
+        if other.is_empty() {
+            return;
+        }
         if self.is_empty() {
             *self = other;
             return;
         }
-        for event in other.iter() {
-            self.push(event);
-        }
+        let start = self.start_record();
+        self.text.push_str(&other.text);
+        let moved = |place: Place| Place { record: place.record.start + start..place.record.end + start, ..place };
+        self.places.extend(other.places.into_iter().map(moved));
     }
 
     /// Keeps the first `count` events.
@@ -262,6 +266,12 @@ mod tests {
             recorder.record(EventId::new(n, 0), "t", std::iter::empty(), Some("[1]"));
         }
         let all = recorder.finish();
+        let mut twice = all.clone();
+        twice.append(Events::default());
+        twice.append(all.clone());
+        let records: Vec<_> = twice.iter().map(|event| event.record).collect();
+        assert_eq!(records[4..], all.iter().map(|event| event.record).collect::<Vec<_>>());
+        assert!(serde_json::from_str::<serde_json::Value>(&twice.to_json()).is_ok());
         let mut some = Events::default();
         all.iter().skip(1).for_each(|event| some.push(event));
         some.truncate(2);

@@ -30,7 +30,7 @@ type Entry = Arc<dyn Any + Send + Sync>;
 
 /// The projections of a store, at most so many bytes of them.
 pub(super) struct Projections {
-    cache: Cache<Box<str>, (Entry, u32)>,
+    cache: Cache<Arc<str>, (Entry, u32)>,
     hits: AtomicU64,
     misses: AtomicU64,
     advances: AtomicU64,
@@ -39,7 +39,7 @@ pub(super) struct Projections {
 
 impl Projections {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let weigh = |stream: &Box<str>, (_, weight): &(Entry, u32)| weight.saturating_add(stream.len() as u32 + 128);
+        let weigh = |stream: &Arc<str>, (_, weight): &(Entry, u32)| weight.saturating_add(stream.len() as u32 + 128);
         let cache = Cache::builder().max_capacity(max_bytes).weigher(weigh).build();
         let (hits, misses, advances, invalidations) = Default::default();
         Projections { cache, hits, misses, advances, invalidations }

@@ -48,7 +48,14 @@ impl Connection {
     /// Connects, logs in, and asks the server who it is.
     pub(super) async fn open(options: &RedisOptions) -> Result<Connection> {
         let opened = timeout(options.connect_timeout, Connection::connect(options)).await;
-        opened.unwrap_or_else(|_| Err(unreachable(options, "no answer in time")))
+        let opened = opened.unwrap_or_else(|_| Err(unreachable(options, "no answer in time")));
+        // What went wrong underneath does not know where.
+        opened.map_err(|error| match error.code() {
+            Code::Unavailable if !error.message().contains(&options.to_string()) => {
+                unreachable(options, error.cause().unwrap_or(error.message()))
+            }
+            _ => error,
+        })
     }
 
     async fn connect(options: &RedisOptions) -> Result<Connection> {
@@ -63,6 +70,7 @@ impl Connection {
 
     async fn log_in(&mut self, options: &RedisOptions) -> Result<()> {
         let refused = |error: Error| match error.code() {
+            Code::Backend if error.message().contains("NOAUTH") => wants_password(options),
             Code::Backend => {
                 Error::new(Code::Config, format!("Redis at {options} refused the log-in.")).caused_by(error.message())
             }
@@ -97,9 +105,7 @@ impl Connection {
         // While a restarted server loads its data it refuses this: connecting is tried again later.
         self.call(&command([b"PING"])).await.map_err(|error| match error.message().contains("LOADING") {
             true => unreachable(options, "it is still loading its data"),
-            false if error.message().contains("NOAUTH") => {
-                Error::new(Code::Config, format!("Redis at {options} asks for a password."))
-            }
+            false if error.message().contains("NOAUTH") => wants_password(options),
             false => error,
         })?;
         let id: Value = self.call(&command([b"CLIENT", b"ID"])).await.unwrap_or_default();
@@ -148,6 +154,10 @@ impl Connection {
     }
 }
 
+fn wants_password(options: &RedisOptions) -> Error {
+    Error::new(Code::Config, format!("Redis at {options} asks for a password."))
+}
+
 fn is_unknown_command(error: &Error) -> bool {
     let text = error.message().to_ascii_lowercase();
     text.contains("unknown command") || text.contains("noproto") || text.contains("unsupported")
@@ -173,7 +183,7 @@ pub(super) fn lost(cause: impl std::fmt::Display) -> Error {
 }
 
 pub(super) fn unreachable(options: &RedisOptions, cause: impl std::fmt::Display) -> Error {
-    Error::new(Code::Unavailable, format!("Redis at {options} can't be reached; is it running there?")).caused_by(cause)
+    Error::new(Code::Unavailable, format!("Redis at {options} can't be reached: {cause}.")).caused_by(cause)
 }
 
 async fn open_socket(options: &RedisOptions) -> Result<Box<dyn Socket>> {
