@@ -172,8 +172,11 @@ test('not when the password changes behind the store', async () => {
     await client.client('KILL', 'TYPE', 'pubsub')
     await client.client('KILL', 'TYPE', 'normal')
     const errors = [await failure(() => store.append('s', note)), await failure(() => store.query({ stream: 's' }))]
-    expect(errors.map((error) => error.code)).toEqual(['NQ_CONFIG', 'NQ_CONFIG'])
-    for (const error of errors) expectNoSecret(allTextOf(error))
+    for (const error of errors) {
+      // What had been sent when the connection ended has an outcome that nobody knows.
+      expect(['NQ_CONFIG', 'NQ_TIMEOUT']).toContain(error.code)
+      expectNoSecret(allTextOf(error))
+    }
     await client.config('SET', 'requirepass', PASSWORD)
     await until(
       () =>

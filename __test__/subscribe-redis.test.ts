@@ -4,7 +4,7 @@
  */
 
 import { Redis } from 'ioredis'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { EventStore, NewEvent } from '../index.js'
 import { newStream, onRedis } from './support/backends.js'
 import { runCode } from './support/child.js'
@@ -80,6 +80,7 @@ class OriginalReader {
 
   static async start(server: RedisServer, stream: string, channel = `nq:events:${stream}`): Promise<OriginalReader> {
     const reader = new OriginalReader(server, stream, channel)
+    onTestFinished(() => reader.#stop())
     await reader.#subscriber.subscribe(channel)
     return reader
   }
@@ -89,7 +90,7 @@ class OriginalReader {
     await Promise.all(this.#fetches)
   }
 
-  stop(): void {
+  #stop(): void {
     this.#subscriber.disconnect()
     this.#reader.disconnect()
   }
@@ -117,7 +118,6 @@ onRedis('P10: the original’s subscribers', (home) => {
     // A second announcement of any of them would have come before this one.
     const last = await store.append(stream, numbered(999))
     await original.waitFor(stored.length + 1)
-    original.stop()
     const ids = [...stored.map((event) => event.id), last.id]
     expect(original.announced).toEqual(ids)
     expect(original.fetched.map((entries) => entries.map(([id]) => id))).toEqual(ids.map((id) => [id]))
@@ -129,7 +129,6 @@ onRedis('P10: the original’s subscribers', (home) => {
     const original = await OriginalReader.start(home.server, stream, `other:events:${stream}`)
     const { id } = await store.append(stream, numbered(0))
     await original.waitFor(1)
-    original.stop()
     expect(original.announced).toEqual([id])
   })
 
@@ -151,7 +150,6 @@ onRedis('P10: the original’s subscribers', (home) => {
     const entries = (await command(home.server, 'XRANGE', stream, '-', '+')) as Array<[string, string[]]>
     expect(entries).toHaveLength(2000)
     await original.waitFor(2000)
-    original.stop()
     expect(original.announced).toEqual(entries.map(([id]) => id))
   })
 })

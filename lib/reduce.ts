@@ -32,16 +32,18 @@ export function reduceState(events: readonly surface.StateEvent[], options: { at
     expiries?.delete(key)
   }
   const set = ({ key, value, expiresAt }: Data) => {
-    if (typeof key !== 'string' || !(key in values || key.isWellFormed())) return
+    if (typeof key !== 'string') return
     if (value === undefined) return forget(key)
     // The one name that an assignment takes for something else.
     if (key === '__proto__') Object.defineProperty(values, key, { value, ...ORDINARY })
     else values[key] = value
     if (expiries !== undefined) expiries.delete(key)
-    if (typeof expiresAt === 'string' && EXPIRY.test(expiresAt)) {
-      expiries ??= new Map()
-      expiries.set(key, Date.parse(expiresAt))
-    }
+    if (expiresAt !== undefined) expire(key, expiresAt)
+  }
+  const expire = (key: string, expiresAt: unknown) => {
+    if (typeof expiresAt !== 'string' || !EXPIRY.test(expiresAt)) return
+    expiries ??= new Map()
+    expiries.set(key, Date.parse(expiresAt))
   }
   const operate = (operation: unknown, data: Data) => {
     if (operation === 'set') set(data)
@@ -50,13 +52,20 @@ export function reduceState(events: readonly surface.StateEvent[], options: { at
 
   for (const event of events as surface.StateEvent[]) {
     if (typeof event !== 'object' || event === null) throw invalid('An event', event, 'an object')
+    const { type } = event
     const data = event.data as Data
-    if (typeof data !== 'object' || data === null || Array.isArray(data)) continue
+    if (typeof data !== 'object' || data === null) continue
     if (at !== undefined && isAfter(event, at)) continue
-    switch (event.type) {
-      case 'state.set':
-        set(data)
-        break
+    if (type === 'state.set') {
+      const { key, value, expiresAt } = data
+      const isOrdinary = typeof key === 'string' && key !== '__proto__' && value !== undefined
+      // Most events are of this kind: no more than an assignment.
+      if (isOrdinary && expiresAt === undefined && expiries === undefined) values[key] = value
+      else set(data)
+      continue
+    }
+    if (Array.isArray(data)) continue
+    switch (type) {
       case 'state.delete':
         operate('delete', data)
         break
@@ -72,6 +81,7 @@ export function reduceState(events: readonly surface.StateEvent[], options: { at
     }
   }
   if (at !== undefined) for (const [key, expiry] of expiries ?? []) if (expiry <= at.ms) delete values[key]
+  for (const key in values) if (!key.isWellFormed()) delete values[key]
   return values
 }
 

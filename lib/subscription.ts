@@ -57,14 +57,21 @@ class DeliveryLoop {
   }
 
   async run(): Promise<void> {
+    let next = this.#next()
     while (!this.#stopped) {
-      // A subscription waits for others, maybe for ever: it must not keep Node alive.
-      const delivery = await this.#bridge.call((ticket) => this.#native.next(ticket), true)
+      const delivery = await next
       if (delivery === 'null') return
       if (isError(delivery)) await this.#recover(toError(delivery))
-      else if (delivery === '"caughtUp"') this.#caughtUp()
-      else await this.#deliver(JSON.parse(delivery) as surface.EventRecord[])
+      // The next page is read while this one is handled; no more than that is ever held.
+      next = this.#next()
+      if (delivery === '"caughtUp"') this.#caughtUp()
+      else if (!isError(delivery)) await this.#deliver(JSON.parse(delivery) as surface.EventRecord[])
     }
+  }
+
+  /** A subscription waits for others, maybe for ever: it must not keep Node alive. */
+  #next(): string | Promise<string> {
+    return this.#bridge.call((ticket) => this.#native.next(ticket), true)
   }
 
   async #deliver(events: surface.EventRecord[]): Promise<void> {

@@ -71,6 +71,14 @@ impl Error {
         self
     }
 
+    /// The same error without a secret that a text of others may hold.
+    pub(crate) fn without(mut self, secret: &str) -> Self {
+        for text in std::iter::once(&mut self.message).chain(&mut self.cause) {
+            *text = text.replace(secret, "(hidden)");
+        }
+        self
+    }
+
     /// The kind of failure.
     pub fn code(&self) -> Code {
         self.code

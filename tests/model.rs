@@ -1,7 +1,13 @@
 //! Random calls, held against a model: whatever is appended, deleted and asked for, both backends
 //! answer as the plainest store would; and state at any point is the fold of what came before (P5).
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test has no users, and fails by panicking")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test has no users, and fails by panicking"
+)]
 
 mod support {
     pub mod model;
@@ -17,7 +23,9 @@ use nuxt_queue_core::backend::Receipt;
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::state::Point;
-use nuxt_queue_core::{AppendOptions, Envelope, EventId, EventStore, Events, NewEvent, Query, RunState, StoreOptions, VirtualClock};
+use nuxt_queue_core::{
+    AppendOptions, Envelope, EventId, EventStore, Events, NewEvent, Query, RunState, StoreOptions, VirtualClock,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -83,7 +91,15 @@ fn ask() -> impl Strategy<Value = Ask> {
     let times = (option::weighted(0.3, near()), option::weighted(0.3, near()));
     let ids = (option::weighted(0.3, near()), option::weighted(0.3, near()));
     (vec(0..FILTERS.len(), 0..3), times, ids, option::of(1_usize..8), any::<bool>()).prop_map(
-        |(types, (start, end), (after, before), limit, descending)| Ask { types, start, end, after, before, limit, descending },
+        |(types, (start, end), (after, before), limit, descending)| Ask {
+            types,
+            start,
+            end,
+            after,
+            before,
+            limit,
+            descending,
+        },
     )
 }
 
@@ -119,7 +135,9 @@ struct Play {
 impl Play {
     async fn step(&mut self, step: &Step) -> Checked {
         match step {
-            Step::Append { stream, types, condition, key } => self.append(STREAMS[*stream], types, condition, *key).await,
+            Step::Append { stream, types, condition, key } => {
+                self.append(STREAMS[*stream], types, condition, *key).await
+            }
             Step::Delete { stream } => {
                 let deleted = self.store.delete_stream(STREAMS[*stream]).await.unwrap();
                 prop_assert_eq!(deleted, self.model.delete(STREAMS[*stream]));
@@ -181,7 +199,12 @@ impl Play {
 
     fn check_ids(&self, stream: &str, ids: &[EventId], count: usize) -> Checked {
         let last = self.model.last_id(stream);
-        prop_assert!(ids.len() == count && ids[0] > last && ids.windows(2).all(|two| two[0] < two[1]), "{:?} after {}", ids, last);
+        prop_assert!(
+            ids.len() == count && ids[0] > last && ids.windows(2).all(|two| two[0] < two[1]),
+            "{:?} after {}",
+            ids,
+            last
+        );
         if self.clock.is_some() {
             let first = EventId::new(self.store.now_ms(), 0).max(last.next().unwrap());
             let expected: Vec<EventId> = (0..count as u64).map(|n| EventId::new(first.ms, first.seq + n)).collect();
@@ -203,7 +226,9 @@ impl Play {
 
     fn build(&self, stream: &str, ask: &Ask) -> Query {
         let id = |near: &Option<Near>| near.map(|near| self.id_near(near));
-        let ms = |near: &Option<Near>| near.map(|(which, off)| self.id_near((which, 0)).ms.saturating_add_signed(i64::from(off)));
+        let ms = |near: &Option<Near>| {
+            near.map(|(which, off)| self.id_near((which, 0)).ms.saturating_add_signed(i64::from(off)))
+        };
         Query {
             stream: stream.into(),
             types: ask.types.iter().map(|at| FILTERS[*at].into()).collect(),
@@ -236,7 +261,8 @@ impl Play {
         let query = self.build(PATTERNS[pattern].0, ask);
         let found = self.store.query_global(query.clone()).await.unwrap();
         let unlimited = Query { limit: None, ..query.clone() };
-        let all: BTreeMap<&str, Vec<Event>> = meant(pattern).map(|stream| (stream, self.model.query(stream, &unlimited))).collect();
+        let all: BTreeMap<&str, Vec<Event>> =
+            meant(pattern).map(|stream| (stream, self.model.query(stream, &unlimited))).collect();
         let count: usize = all.values().map(Vec::len).sum();
         prop_assert_eq!(found.len(), count.min(query.limit.unwrap_or(usize::MAX)));
         for (stream, events) in plain(&found) {
@@ -252,8 +278,9 @@ impl Play {
             listed.extend(page.into_iter().map(|info| (info.stream, (info.last_id, info.length))));
         }
         let known = meant(pattern).filter_map(|stream| Some((stream, self.model.streams.get(stream)?)));
-        let expected: BTreeMap<String, (EventId, u64)> =
-            known.map(|(stream, events)| (stream.to_owned(), (self.model.last_id(stream), events.len() as u64))).collect();
+        let expected: BTreeMap<String, (EventId, u64)> = known
+            .map(|(stream, events)| (stream.to_owned(), (self.model.last_id(stream), events.len() as u64)))
+            .collect();
         prop_assert_eq!(listed, expected);
         Ok(())
     }
@@ -263,7 +290,15 @@ impl Play {
             self.step(step).await?;
         }
         for stream in STREAMS {
-            let everything = Ask { types: vec![], start: None, end: None, after: None, before: None, limit: None, descending: false };
+            let everything = Ask {
+                types: vec![],
+                start: None,
+                end: None,
+                after: None,
+                before: None,
+                limit: None,
+                descending: false,
+            };
             self.query(stream, &everything).await?;
         }
         self.list(0).await
@@ -289,16 +324,33 @@ fn plain(events: &Events) -> BTreeMap<String, Vec<Event>> {
 
 #[derive(Debug, Clone)]
 enum Change {
-    Set { key: u8, value: i16, ttl: Option<u64> },
-    Delete { key: u8 },
-    SetMany { keys: Vec<u8>, value: i16 },
+    Set {
+        key: u8,
+        value: i16,
+        ttl: Option<u64>,
+    },
+    Delete {
+        key: u8,
+    },
+    SetMany {
+        keys: Vec<u8>,
+        value: i16,
+    },
     /// The state event of the original module.
-    Foreign { key: u8, value: Option<i16> },
+    Foreign {
+        key: u8,
+        value: Option<i16>,
+    },
     /// A batch of operations in an order that matters.
-    Operations { keys: Vec<(u8, bool)>, value: i16 },
+    Operations {
+        keys: Vec<(u8, bool)>,
+        value: i16,
+    },
     Snapshot,
     Other,
-    Clock { by: u64 },
+    Clock {
+        by: u64,
+    },
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -338,7 +390,9 @@ async fn apply(state: &RunState, store: &EventStore, clock: Option<&VirtualClock
         Change::Foreign { key, value: Some(value) } => {
             append("state", json!({ "operation": "set", "key": name(*key), "value": value })).await;
         }
-        Change::Foreign { key, value: None } => append("state", json!({ "operation": "delete", "key": name(*key) })).await,
+        Change::Foreign { key, value: None } => {
+            append("state", json!({ "operation": "delete", "key": name(*key) })).await
+        }
         Change::Operations { keys, value } => {
             let operation = |(key, sets): &(u8, bool)| match sets {
                 true => json!({ "type": "set", "key": name(*key), "value": value }),
@@ -368,7 +422,12 @@ async fn time_travel(store: &EventStore, clock: Option<&VirtualClock>, changes: 
         if clock.is_some() {
             let events = plain(&store.query(Query::stream("nq:flow:p5")).await.unwrap());
             let all = events.values().flatten();
-            prop_assert_eq!(parsed(&state.get_all().await.unwrap()), reduce(all, store.now_ms()), "now, after {:?}", change);
+            prop_assert_eq!(
+                parsed(&state.get_all().await.unwrap()),
+                reduce(all, store.now_ms()),
+                "now, after {:?}",
+                change
+            );
         }
     }
     let mut events = plain(&store.query(Query::stream("nq:flow:p5")).await.unwrap());

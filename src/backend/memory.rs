@@ -258,5 +258,7 @@ impl Backend for Memory {
         0
     }
 
-    fn close(&self) {}
+    fn close(&self) -> Pending<'_, ()> {
+        at_once(())
+    }
 }

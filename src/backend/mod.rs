@@ -193,6 +193,6 @@ pub trait Backend: Send + Sync + 'static {
     /// How often appends were sent, several at a time.
     fn pipelines(&self) -> u64;
 
-    /// Ends background work. Appends that are not settled yet fail.
-    fn close(&self);
+    /// Sends what is still to be sent and ends background work. Everything is settled before.
+    fn close(&self) -> Pending<'_, ()>;
 }

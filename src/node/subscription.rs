@@ -48,7 +48,10 @@ impl NativeSubscription {
     /// Ends; a delivery that is awaited comes as the end.
     #[napi(catch_unwind)]
     pub fn end(&self) {
-        self.state.ended.notify_one();
+        match self.state.subscription.try_lock() {
+            Ok(mut subscription) => *subscription = None,
+            Err(_) => self.state.ended.notify_one(),
+        }
     }
 }
 

@@ -91,7 +91,6 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.closed.send_replace(true);
-        self.backend.close();
     }
 }
 
@@ -365,7 +364,10 @@ impl EventStore {
     pub async fn close(&self) {
         self.shared.intake.close().await;
         self.shared.closed.send_replace(true);
-        self.shared.backend.close();
+        // Nothing is lost with its failing: what it could not send were hints.
+        if let Err(error) = self.shared.backend.close().await {
+            tracing::debug!(%error, "closing");
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Folded streams that are kept in memory and brought up to date by reading only what is new.
 
 use std::any::Any;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,6 +24,8 @@ pub(crate) trait Projection: Default + Send + 'static {
 
 struct Folded<P> {
     last: EventId,
+    /// A hash of the last event: a stream that was deleted and began anew may use its id again.
+    last_hash: u64,
     projection: P,
 }
 
@@ -70,20 +73,24 @@ impl Projections {
     ) -> Result<R> {
         let cached = self.cache.get(stream).and_then(|(entry, _)| entry.downcast::<Mutex<Folded<P>>>().ok());
         if let Some(folded) = cached {
-            let last = lock(&folded).last;
+            let (last, last_hash) = {
+                let folded = lock(&folded);
+                (folded.last, folded.last_hash)
+            };
             // The last known event is read again: if it is gone, the stream is another one now.
             let query = Query { after: last.previous(), ..Query::stream(stream) };
-            let (events, known) = fetch(backend, &query, Some(last)).await?;
+            let (events, known) = fetch(backend, &query, Some((last, last_hash))).await?;
             if known {
                 let counter = if events.is_empty() { &self.hits } else { &self.advances };
                 counter.fetch_add(1, Ordering::Relaxed);
                 return Ok(self.advance(stream, &folded, events, look));
             }
             self.invalidations.fetch_add(1, Ordering::Relaxed);
+            self.remove(stream);
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         let (events, _) = fetch(backend, &Query::stream(stream), None).await?;
-        let folded = Arc::new(Mutex::new(Folded { last: EventId::MIN, projection: P::default() }));
+        let folded = Arc::new(Mutex::new(Folded { last: EventId::MIN, last_hash: 0, projection: P::default() }));
         let seen = self.advance(stream, &folded, events, look);
         Ok(seen)
     }
@@ -98,13 +105,11 @@ impl Projections {
     ) -> R {
         let mut folded = lock(shared);
         let before = folded.last;
-        for event in events.iter().flat_map(Events::iter) {
-            if event.id > folded.last {
-                folded.projection.apply(event);
-                folded.last = event.id;
-            }
-        }
-        if folded.last != before {
+        let newer = events.iter().flat_map(Events::iter).filter(|event| event.id > before);
+        let last = newer.inspect(|event| folded.projection.apply(*event)).last();
+        if let Some(last) = last {
+            folded.last = last.id;
+            folded.last_hash = hash(last.record);
             let weight = u32::try_from(folded.projection.weight()).unwrap_or(u32::MAX);
             self.cache.insert(stream.into(), (shared.clone(), weight));
         }
@@ -112,16 +117,20 @@ impl Projections {
     }
 }
 
-/// Reads pages to the end. With `known`, the first event has to have this id and is left out;
+/// Reads pages to the end. With `known`, the first event has to have this id and hash and is left out;
 /// the second part of the answer says whether it had.
-async fn fetch(backend: &Arc<dyn Backend>, query: &Query, known: Option<EventId>) -> Result<(Vec<Events>, bool)> {
+async fn fetch(
+    backend: &Arc<dyn Backend>,
+    query: &Query,
+    known: Option<(EventId, u64)>,
+) -> Result<(Vec<Events>, bool)> {
     let mut pager = Pager::new(backend.clone(), query)?;
     let mut pages = Vec::new();
     let mut found = known.is_none();
     while let Some(page) = pager.next().await? {
         if !found {
             match page.iter().next() {
-                Some(first) if Some(first.id) == known => found = true,
+                Some(first) if Some((first.id, hash(first.record))) == known => found = true,
                 _ => return Ok((Vec::new(), false)),
             }
             if page.len() == 1 {
@@ -131,6 +140,12 @@ async fn fetch(backend: &Arc<dyn Backend>, query: &Query, known: Option<EventId>
         pages.push(page);
     }
     Ok((pages, found))
+}
+
+fn hash(record: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A lock is poisoned only by a panic, and folding skips what it can't read instead.

@@ -15,7 +15,7 @@ use crate::error::{Code, Result};
 use crate::event::{EventId, Events};
 
 /// How many events are delivered at once.
-const PAGE: usize = 256;
+const PAGE: usize = 512;
 /// The pause before reading again from a backend that could not be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 /// How many positions are remembered before idle streams are forgotten.

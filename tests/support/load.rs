@@ -136,7 +136,7 @@ async fn unawaited(mut pen: Pen, size: fn(u64) -> u64) {
             failed = outcome.is_err();
             pen.note(numbers, true, outcome);
         }
-        if failed || pen.next % 8 == 0 {
+        if failed || pen.next.is_multiple_of(8) {
             sleep(Duration::from_millis(1)).await;
         }
     }

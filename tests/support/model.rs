@@ -71,7 +71,8 @@ impl Model {
                 && query.after.is_none_or(|after| event.id > after)
                 && query.before.is_none_or(|before| event.id < before)
         };
-        let mut events: Vec<Event> = self.streams.get(stream).into_iter().flatten().filter(is_wanted).cloned().collect();
+        let mut events: Vec<Event> =
+            self.streams.get(stream).into_iter().flatten().filter(is_wanted).cloned().collect();
         if query.descending {
             events.reverse();
         }

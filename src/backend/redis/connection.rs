@@ -21,6 +21,11 @@ use crate::error::{Code, Error, Result};
 /// The oldest server whose commands are used here (exclusive ranges, `ZRANGE REV`).
 const OLDEST_VERSION: (u32, u32) = (6, 2);
 
+/// How much is read at once.
+pub(super) const READ_SIZE: usize = 64 * 1024;
+/// A buffer that grew over this for one big message is given back.
+pub(super) const KEPT_CAPACITY: usize = 1024 * 1024;
+
 /// Bytes in both directions, encrypted or not.
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
@@ -56,12 +61,17 @@ impl Connection {
             }
             _ => error,
         })
+        // Some servers say back what they were sent.
+        .map_err(|error| match &options.password {
+            Some(password) if !password.is_empty() => error.without(password),
+            _ => error,
+        })
     }
 
     async fn connect(options: &RedisOptions) -> Result<Connection> {
         let socket = open_socket(options).await?;
         let identity = Identity { server_process: None, client_id: 0 };
-        let (input, scanner) = (Vec::with_capacity(64 * 1024), FrameScanner::default());
+        let (input, scanner) = (Vec::with_capacity(READ_SIZE), FrameScanner::default());
         let mut connection = Connection { socket, input, scanner, identity, server_ms: 0, since: monotonic() };
         connection.log_in(options).await?;
         connection.introduce(options).await?;
@@ -142,10 +152,31 @@ impl Connection {
             if let Some(length) = self.scanner.frame_length(&self.input)? {
                 return Ok(self.input.drain(..length).collect());
             }
-            if self.socket.read_buf(&mut self.input).await.map_err(lost)? == 0 {
-                return Err(lost("the server closed it"));
-            }
+            self.fill().await?;
         }
+    }
+
+    /// Waits until something has come.
+    pub(super) async fn fill(&mut self) -> Result<()> {
+        self.input.reserve(READ_SIZE);
+        match self.socket.read_buf(&mut self.input).await.map_err(lost)? {
+            0 => Err(lost("the server closed it")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the replies and pushes that have come as a whole.
+    pub(super) fn take_frames(&mut self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut consumed = 0;
+        while let Some(length) = self.scanner.frame_length(&self.input[consumed..])? {
+            take(&self.input[consumed..consumed + length])?;
+            consumed += length;
+        }
+        self.input.drain(..consumed);
+        if self.input.is_empty() {
+            self.input.shrink_to(KEPT_CAPACITY);
+        }
+        Ok(())
     }
 
     /// The server's clock at `moment`, as far as it can be told from here.

@@ -227,6 +227,8 @@ impl Driver {
             let open = self.take_requests(session, context);
             session.poll_write(context)?;
             let progressed = session.poll_read(self, context)?;
+            // Announcements leave before anyone hears of the appends: the process may end then.
+            session.poll_write(context)?;
             self.hand_over();
             if !open && self.is_idle() {
                 return Poll::Ready(Ok(()));

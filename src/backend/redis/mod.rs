@@ -37,6 +37,8 @@ const SCAN_COUNT: u32 = 1000;
 /// Deletes a stream, and nothing that only has the name of one.
 const DELETE: &str =
     "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
+/// How long closing waits for the last announcements to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often to look for events that nobody announced.
 const RECHECK_STREAM: Duration = Duration::from_secs(1);
 const RECHECK_PATTERN: Duration = Duration::from_secs(30);
@@ -247,9 +249,16 @@ impl Backend for Redis {
         self.pipelines.load(Ordering::Relaxed)
     }
 
-    fn close(&self) {
-        self.link.close();
-        self.subscriber.close();
+    fn close(&self) -> Pending<'_, ()> {
+        // Its answer comes behind those of the last announcements.
+        let last = self.send(wire::command([b"PING"]), true);
+        Box::pin(async move {
+            let sent = tokio::time::timeout(LAST_WORDS, last).await;
+            tracing::debug!(all = sent.is_ok_and(|answer| answer.is_ok()), "closing after the last announcements");
+            self.link.close();
+            self.subscriber.close();
+            Ok(())
+        })
     }
 }
 

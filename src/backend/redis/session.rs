@@ -8,16 +8,11 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
 
-use super::connection::{Connection, lost};
+use super::connection::{Connection, KEPT_CAPACITY, READ_SIZE, lost};
 use super::link::{Announcement, Driver, Slot, TICK};
 use super::wire::{begin, part};
 use crate::clock::monotonic;
 use crate::error::Result;
-
-/// How much is read at once.
-const READ_SIZE: usize = 64 * 1024;
-/// A buffer that grew over this for one big message is given back.
-const KEPT_CAPACITY: usize = 1024 * 1024;
 
 pub(super) struct Session {
     pub(super) connection: Connection,
@@ -90,20 +85,11 @@ impl Session {
     fn take_answers(&mut self, driver: &mut Driver) -> Result<()> {
         self.heard = monotonic();
         let mut announcements = Vec::new();
-        let Connection { input, scanner, .. } = &mut self.connection;
-        let mut consumed = 0;
-        while let Some(length) = scanner.frame_length(&input[consumed..])? {
-            let frame = &input[consumed..consumed + length];
-            consumed += length;
+        self.connection.take_frames(|frame| match frame.first() {
             // Pushes answer no question.
-            if frame.first() != Some(&b'>') {
-                driver.answer(frame, &mut announcements)?;
-            }
-        }
-        input.drain(..consumed);
-        if input.is_empty() {
-            input.shrink_to(KEPT_CAPACITY);
-        }
+            Some(b'>') => Ok(()),
+            _ => driver.answer(frame, &mut announcements),
+        })?;
         self.announce(driver, announcements);
         Ok(())
     }

@@ -4,13 +4,12 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use redis::{FromRedisValue, Value};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::{Connection, lost};
 use super::options::RedisOptions;
-use super::wire::{command, refusal};
+use super::wire::{command, refusal, texts};
 use crate::backend::{Hub, Selector};
 use crate::clock::monotonic;
 use crate::error::{Code, Error, Result};
@@ -145,9 +144,10 @@ impl Worker {
                     Some(listener) => self.subscribe(connection, listener).await?,
                     None => return Ok(()),
                 },
-                frame = connection.next_frame() => {
+                filled = connection.fill() => {
+                    filled?;
                     heard = monotonic();
-                    self.take(&frame?)?;
+                    connection.take_frames(|frame| self.take(frame))?;
                 }
                 _ = check.tick() => {
                     if heard.elapsed() > self.options.silence_timeout.max(CHECK_EVERY * 2) {
@@ -198,17 +198,9 @@ impl Worker {
             self.answer(Err(refusal));
             return Ok(());
         }
-        let parts = match redis::parse_redis_value(frame) {
-            Ok(Value::Push { kind, data }) => {
-                std::iter::once(Value::SimpleString(kind.to_string())).chain(data).collect()
-            }
-            Ok(Value::Array(parts)) => parts,
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(lost(error)),
-        };
-        let text =
-            |at: usize| parts.get(at).and_then(|part| String::from_redis_value(part.clone()).ok()).unwrap_or_default();
-        let channel = match text(0).as_str() {
+        let parts = texts(frame).unwrap_or_default();
+        let text = |at: usize| parts.get(at).copied().unwrap_or_default();
+        let channel = match text(0) {
             "message" => text(1),
             "pmessage" => text(2),
             "subscribe" | "psubscribe" => {
@@ -217,7 +209,7 @@ impl Worker {
             }
             _ => return Ok(()),
         };
-        if let Some(stream) = channel.strip_prefix(&self.channels) {
+        if let Some(stream) = channel.strip_prefix(&*self.channels) {
             self.hub.announce(stream);
         }
         Ok(())

@@ -95,6 +95,30 @@ pub(super) fn refusal(frame: &[u8]) -> Option<Error> {
     Some(Error::new(Code::Backend, format!("Redis refused: {message}")))
 }
 
+/// The texts in a push or an array; `None` if it holds anything else. Numbers count as texts.
+pub(super) fn texts(frame: &[u8]) -> Option<Vec<&str>> {
+    let (head, mut at) = line(frame, 0)?;
+    let count = match head.split_first()? {
+        (b'>' | b'*', digits) => length(digits).ok()??,
+        _ => return None,
+    };
+    let mut next = || {
+        let (head, start) = line(frame, at)?;
+        let (text, end) = match head.split_first()? {
+            (b'$', digits) => {
+                let length = length(digits).ok()??;
+                (frame.get(start..start + length)?, start + length + 2)
+            }
+            (b':' | b'+', text) => (text, start),
+            _ => return None,
+        };
+        at = end;
+        std::str::from_utf8(text).ok()
+    };
+    // A count that lies ends with the frame.
+    (0..count.min(frame.len())).map(|_| next()).collect()
+}
+
 /// Begins a command of `count` parts.
 pub(super) fn begin(out: &mut Vec<u8>, count: usize) {
     header(out, b'*', count);
@@ -155,6 +179,13 @@ mod tests {
     }
 
     #[test]
+    fn reads_the_texts_of_a_push() {
+        assert_eq!(texts(b">3\r\n$7\r\nmessage\r\n$1\r\nc\r\n:1\r\n"), Some(vec!["message", "c", "1"]));
+        assert_eq!(texts(b"*2\r\n$1\r\na\r\n"), None);
+        assert_eq!(texts(b"+PONG\r\n"), None);
+    }
+
+    #[test]
     fn refuses_what_is_not_redis() {
         assert!(FrameScanner::default().frame_length(b"HTTP/1.1 400\r\n").is_err());
         assert!(FrameScanner::default().frame_length(b"$99999999999999999999\r\n").is_err());
@@ -175,6 +206,7 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = FrameScanner::default().frame_length(&bytes);
             let _ = refusal(&bytes);
+            let _ = texts(&bytes);
         }
     }
 }
