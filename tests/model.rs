@@ -90,7 +90,9 @@ fn near() -> impl Strategy<Value = Near> {
 fn ask() -> impl Strategy<Value = Ask> {
     let times = (option::weighted(0.3, near()), option::weighted(0.3, near()));
     let ids = (option::weighted(0.3, near()), option::weighted(0.3, near()));
-    (vec(0..FILTERS.len(), 0..3), times, ids, option::of(1_usize..8), any::<bool>()).prop_map(
+    // Pages are of some hundred events.
+    let limit = option::of(prop_oneof![1_usize..8, 200_usize..600]);
+    (vec(0..FILTERS.len(), 0..3), times, ids, limit, any::<bool>()).prop_map(
         |(types, (start, end), (after, before), limit, descending)| Ask {
             types,
             start,
@@ -110,9 +112,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Condition::Empty),
         1 => near().prop_map(Condition::Near),
     ];
+    let types = prop_oneof![30 => vec(0..TYPES.len(), 1..4), 1 => vec(0..TYPES.len(), 250..320)];
     let (stream, pattern) = (|| 0..STREAMS.len(), || 0..PATTERNS.len());
     prop_oneof![
-        12 => (stream(), vec(0..TYPES.len(), 1..4), condition, option::weighted(0.3, 0_u8..3))
+        12 => (stream(), types, condition, option::weighted(0.3, 0_u8..3))
             .prop_map(|(stream, types, condition, key)| Step::Append { stream, types, condition, key }),
         1 => stream().prop_map(|stream| Step::Delete { stream }),
         1 => pattern().prop_map(|pattern| Step::DeleteMany { pattern }),
