@@ -18,11 +18,12 @@ mod support {
 
 use std::time::Duration;
 
-use nuxt_queue_core::backend::Receipt;
 use nuxt_queue_core::backend::redis::RedisOptions;
+use nuxt_queue_core::backend::{Glob, Receipt, Selector};
 use nuxt_queue_core::error::{Code, Result};
-use nuxt_queue_core::store::Limits;
-use nuxt_queue_core::{AppendOptions, EventStore, NewEvent, Query, StoreOptions};
+use nuxt_queue_core::store::{Delivery, Limits, Subscription};
+use nuxt_queue_core::{AppendOptions, EventId, EventStore, NewEvent, Query, StoreOptions};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use support::ledger::{Fate, Ledger, Summary, fate, marked};
@@ -285,6 +286,63 @@ async fn deadlines_hold_while_the_server_is_down_and_appends_keep_coming() {
     let error = outcome.unwrap_err();
     assert_eq!(error.code(), Code::Unavailable);
     assert!(error.message().contains("not stored") && error.message().contains("127.0.0.1"), "{error}");
+}
+
+/// What a subscription brings until this payload comes.
+async fn follow(mut subscription: Subscription, end: &str) -> Vec<EventId> {
+    let mut seen = Vec::new();
+    loop {
+        if let Delivery::Events(events) = subscription.next().await.unwrap() {
+            seen.extend(events.iter().map(|event| event.id));
+            if events.iter().any(|event| event.data == Some(end)) {
+                return seen;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_have_no_gap_and_no_double_over_lost_connections() {
+    let mut server = RedisServer::start_durable().unwrap();
+    let (store, other) = (open(&server.url(), PATIENT).await, open(&server.url(), PATIENT).await);
+    let mut followers = JoinSet::new();
+    for selector in [Selector::Stream("nq:flow:own".into()), Selector::Pattern(Glob::new("nq:flow:ow*"))] {
+        for after in [None, Some(EventId::MIN)] {
+            let subscription = store.subscribe(selector.clone(), after).await.unwrap();
+            followers.spawn(follow(subscription, "\"the end\""));
+        }
+    }
+    let load = Load::start(&other, &other, 10);
+    for _ in 0..10 {
+        sleep(Duration::from_millis(150)).await;
+        server.say::<u32>("CLIENT KILL TYPE pubsub").unwrap();
+        server.say::<u32>("CLIENT KILL TYPE normal SKIPME yes").unwrap();
+    }
+    server.kill();
+    server.restart().unwrap();
+    load.finish().await;
+    let end = NewEvent::new("test.end").with_data("\"the end\"");
+    other.append("nq:flow:own", end, AppendOptions::default()).await.unwrap();
+    let all: Vec<EventId> =
+        store.query(Query::stream("nq:flow:own")).await.unwrap().iter().map(|event| event.id).collect();
+    let followed = timeout(Duration::from_secs(60), followers.join_all()).await.expect("something was never brought");
+    for seen in followed {
+        assert!(seen == all, "{} events were brought, {} are there", seen.len(), all.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn close_comes_to_its_end_although_the_server_is_gone() {
+    let mut server = RedisServer::start().unwrap();
+    let store = open(&server.url(), Times { append: 700, silence: 10_000, connect: 1_000 }).await;
+    server.kill();
+    let calls: Vec<_> =
+        (0..50).map(|n| store.append("nq:flow:gone", marked("gone", n, 10), AppendOptions::default())).collect();
+    timeout(Duration::from_secs(20), store.close()).await.expect("it waits for ever");
+    for call in calls {
+        let error = timeout(Duration::from_secs(1), call).await.expect("it was not settled").unwrap_err();
+        assert!(matches!(error.code(), Code::Unavailable | Code::Timeout), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

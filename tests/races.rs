@@ -65,6 +65,7 @@ races!(
     compare_and_append_loses_no_update,
     one_of_many_creates_a_stream,
     one_key_stores_once_and_answers_all_alike,
+    a_key_is_forgotten_with_its_stream,
     patches_lose_nothing,
     p2_unawaited_appends_of_many_callers_keep_their_orders,
     batches_stay_together,
@@ -165,6 +166,20 @@ async fn one_key_stores_once_and_answers_all_alike(pair: Pair) {
         assert_eq!(answers.iter().filter(|(_, repeated)| !repeated).count(), 1);
     }
     assert_eq!(contents(&pair[0], STREAM).await.len(), 12);
+}
+
+/// A stream that is deleted and begun again within a millisecond has an old id again.
+async fn a_key_is_forgotten_with_its_stream(pair: Pair) {
+    let [store, _] = pair;
+    let keyed = || AppendOptions { expected_last_id: None, idempotency_key: Some("key".into()) };
+    for _ in 0..200 {
+        store.append(STREAM, number(1), keyed()).await.unwrap();
+        store.delete_stream(STREAM).await.unwrap();
+        store.append(STREAM, number(2), AppendOptions::default()).await.unwrap();
+        let receipt = store.append(STREAM, number(3), keyed()).await.unwrap();
+        assert!(matches!(receipt, Receipt::One(_)), "another event was taken for the repeated one: {receipt:?}");
+        store.delete_stream(STREAM).await.unwrap();
+    }
 }
 
 async fn patches_lose_nothing(pair: Pair) {
