@@ -309,7 +309,7 @@ export interface StoreOptions {
   clock?: VirtualClock
 }
 
-/** How to reach Redis. Fields given beside `url` replace those parts of it. */
+/** How to reach Redis. Fields given beside `url` replace those parts of it. Without any: `redis://127.0.0.1:6379`. */
 export interface RedisOptions {
   /** `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or `unix:///path` for a socket. */
   url?: string
@@ -466,7 +466,7 @@ export interface StoreStats {
   cachedBytes: number
   /** Events stored by this store. */
   appended: number
-  /** Groups of appends sent to the backend; `appended / pipelines` is the mean size of a group. */
+  /** Groups of appends sent to the backend; `appended / pipelines` is the mean size of a group. Stays 0 in memory, where nothing is sent. */
   pipelines: number
 }
 
@@ -497,7 +497,7 @@ export class EventStore {
    *
    * @throws `NQ_CONFIG` for options that can't work, also a server that is too old or refuses the log-in,
    * `NQ_UNAVAILABLE` if it can't be reached (the message names host and port, never the password),
-   * `NQ_BINDING` if the native addon for this platform can't be loaded.
+   * (`NQ_BINDING`, when the native addon for this platform can't be loaded, is thrown by the import of the package.)
    */
   static open(options?: StoreOptions): Promise<EventStore>
 

@@ -11,6 +11,9 @@ import { native } from './native.js'
 /** Packed appends are handed over at the end of the tick, or as soon as there are so many. */
 const HAND_OVER_AT = 32
 
+/** The same by length, in UTF-16 units. */
+const HAND_OVER_LENGTH = 1 << 24
+
 /** Bridges with open promises: they must not be collected. */
 const busy = new Set<Bridge>()
 /** How many open promises keep Node alive. */
@@ -30,6 +33,7 @@ export class Bridge {
   readonly isImmediate: boolean
   #nextTicket = 1
   #outbox: string[] = []
+  #outboxLength = 0
   #flushScheduled = false
   #waiting = new Map<number, (outcome: string) => void>()
   /** Those who wait without keeping Node alive. */
@@ -53,7 +57,10 @@ export class Bridge {
       const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : this.store.appendNow(packed)
       if (outcome) return outcome
     }
+    // What has gathered must fit into one text, whatever comes now.
+    if (this.#outboxLength + packed.length > HAND_OVER_LENGTH) this.flush()
     const outcome = this.#wait(this.#nextTicket++, true)
+    this.#outboxLength += packed.length
     if (this.#outbox.push(packed) === HAND_OVER_AT) {
       this.flush()
     } else if (!this.#flushScheduled) {
@@ -72,6 +79,7 @@ export class Bridge {
     const packed = this.#outbox.join('\n')
     const firstTicket = this.#nextTicket - this.#outbox.length
     this.#outbox = []
+    this.#outboxLength = 0
     for (const [ticket, outcome] of this.store.submit(firstTicket, packed)) this.#answer(ticket, outcome)
   }
 

@@ -38,16 +38,19 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
   }
 
   async append(stream: string, event: AnyEvent, options?: surface.AppendOptions): Promise<Records[number]> {
-    const handedOver = this.#bridge.append(packAppend(stream, event, options))
+    const packed = packAppend(stream, event, options)
+    const draft = toDraft(stream, event)
+    const handedOver = this.#bridge.append(packed)
     const outcome = typeof handedOver === 'string' ? handedOver : await handedOver
-    return isId(outcome) ? toRecord(stream, outcome, event) : repeated(outcome)[0]
+    return isId(outcome) ? finish(draft, outcome) : repeated(outcome)[0]
   }
 
   async appendBatch(stream: string, events: readonly AnyEvent[], options?: surface.AppendOptions): Promise<Records> {
-    const handed = [...(Array.isArray(events) ? events : [])]
-    const outcome = await this.#bridge.append(packBatch(stream, events, options))
+    const packed = packBatch(stream, events, options)
+    const drafts = events.map((event) => toDraft(stream, event))
+    const outcome = await this.#bridge.append(packed)
     if (!isId(outcome)) return repeated(outcome)
-    return outcome.split(',').map((id, index) => toRecord(stream, id, handed[index] as AnyEvent))
+    return outcome.split(',').map((id, index) => finish(drafts[index] as Records[number], id))
   }
 
   async query(query: surface.Query): Promise<Records> {
@@ -181,11 +184,20 @@ function repeated(outcome: string): Records {
   return parseRecords(unwrap(outcome)) ?? []
 }
 
-/** The members that the store assigns come first: adding them behind the others is ten times as slow. */
-function toRecord(stream: string, id: string, event: AnyEvent): Records[number] {
-  const timestamp = timestampOf(id)
-  if ('id' in event || 'stream' in event || 'timestamp' in event) return { ...event, id, stream, timestamp }
-  return { id, stream, timestamp, ...event }
+/**
+ * The record of an event but for its id and timestamp; made at the call, as the caller may change the event meanwhile.
+ * The members that the store assigns come first: adding them behind the others is ten times as slow.
+ */
+function toDraft(stream: string, event: AnyEvent): Records[number] {
+  const assigned = { id: '', stream, timestamp: '' }
+  if ('id' in event || 'stream' in event || 'timestamp' in event) return { ...event, ...assigned }
+  return { id: '', stream, timestamp: '', ...event }
+}
+
+function finish(draft: Records[number], id: string): Records[number] {
+  draft.id = id
+  draft.timestamp = timestampOf(id)
+  return draft
 }
 
 function parseRecords(text: string): Records {

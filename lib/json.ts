@@ -73,7 +73,8 @@ function isPlain(value: unknown, depth: number): boolean {
     return true
   }
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return isPlainBesideItself(value, depth)
-  if (value instanceof Map || value instanceof Set) return false
+  const prototype = Object.getPrototypeOf(value)
+  if (prototype !== Object.prototype && prototype !== null && lossyKind(value) !== undefined) return false
   for (const key in value) if (!isPlain((value as Record<string, unknown>)[key], depth + 1)) return false
   return true
 }
@@ -104,8 +105,8 @@ function explain(value: unknown, path: string, above: Set<unknown>, written = fa
   if (above.has(value)) throw refused(path, 'refers back to an object that contains it')
   if (above.size >= MAX_DEPTH) throw refused(path.slice(0, 200), `is nested deeper than ${MAX_DEPTH} levels`)
   const kind = read(path, () => kindOf(value))
-  if (kind === 'Map') throw refused(path, 'is a Map; store Object.fromEntries(map)')
-  if (kind === 'Set') throw refused(path, 'is a Set; store an array')
+  const remedy = REMEDIES[kind]
+  if (remedy) throw refused(path, `is ${kind === 'Error' ? 'an' : 'a'} ${kind}; ${remedy}`)
   above.add(value)
   const own =
     kind === 'toJSON' && !written ? read(path, () => (value as { toJSON(key: string): unknown }).toJSON('')) : value
@@ -114,11 +115,28 @@ function explain(value: unknown, path: string, above: Set<unknown>, written = fa
   above.delete(value)
 }
 
-function kindOf(value: object): 'Array' | 'toJSON' | 'Map' | 'Set' | 'Object' {
+/** Kinds of objects of which JSON would keep nothing, and what to store instead. */
+const REMEDIES: Record<string, string> = {
+  Map: 'store Object.fromEntries(map)',
+  Set: 'store an array',
+  WeakMap: 'store what it refers to',
+  WeakSet: 'store what it refers to',
+  Promise: 'await it',
+  Error: 'store its message and stack',
+  RegExp: 'store its source',
+}
+
+const LOSSY = { Map, Set, WeakMap, WeakSet, Promise, Error, RegExp }
+
+function lossyKind(value: object): string | undefined {
+  for (const [name, type] of Object.entries(LOSSY)) if (value instanceof type) return name
+  return undefined
+}
+
+function kindOf(value: object): string {
   if (Array.isArray(value)) return 'Array'
   if (typeof (value as { toJSON?: unknown }).toJSON === 'function') return 'toJSON'
-  if (value instanceof Map) return 'Map'
-  return value instanceof Set ? 'Set' : 'Object'
+  return lossyKind(value) ?? 'Object'
 }
 
 /** The members that JSON writes: not those that are inherited. */

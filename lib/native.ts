@@ -27,7 +27,9 @@ function load(): typeof import('../native.cjs') {
   try {
     return require('../native.cjs')
   } catch (cause) {
-    throw new NuxtQueueError('NQ_BINDING', explain(cause), { cause })
+    // The loader nests an error for every name that it tried; what matters of them is in the message.
+    const [reason = 'no file and no package was found'] = reasons(cause)
+    throw new NuxtQueueError('NQ_BINDING', explain(cause), { cause: new Error(reason) })
   }
 }
 

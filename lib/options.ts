@@ -70,6 +70,9 @@ export function packOptions(options: StoreOptions): string {
   }
   if (adapter !== 'memory' && adapter !== 'redis')
     throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
+  if (options.adapter === undefined && options.redis !== undefined) {
+    throw config("redis is set, but adapter is not, and the default keeps events in memory; set adapter: 'redis'.")
+  }
   const { tls, ...redis } = options.redis ?? {}
   if (tls === false && redis.url?.startsWith('rediss:'))
     throw config('redis.tls is false, but redis.url begins with rediss:.')

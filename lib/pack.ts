@@ -47,7 +47,22 @@ export function packBatch(stream: string, events: readonly AnyEvent[], options: 
   if (events.length === 0) throw new NuxtQueueError('NQ_VALIDATION', 'The batch is empty; append at least one event.')
   const [first, ...rest] = events as [AnyEvent, ...AnyEvent[]]
   const lines = rest.map((event) => `\t\t\t${packEvent(event)}`)
-  return [packAppend(stream, first, options), ...lines].join('\n')
+  try {
+    return [packAppend(stream, first, options), ...lines].join('\n')
+  } catch (cause) {
+    throw isTooLong(cause) ? tooLong(cause) : cause
+  }
+}
+
+/** Whether a string would have been longer than a string can be. */
+function isTooLong(cause: unknown): boolean {
+  return cause instanceof RangeError && cause.message.includes('string length')
+}
+
+function tooLong(cause: unknown): NuxtQueueError {
+  return new NuxtQueueError('NQ_TOO_LARGE', 'The append is larger than a text can be; append less at a time.', {
+    cause,
+  })
 }
 
 /** The name that was checked last: a run appends to one stream again and again. */
@@ -63,7 +78,11 @@ function packHead(stream: string, options: AppendOptions | undefined): string {
     throw new NuxtQueueError('NQ_VALIDATION', `The append options are ${shown(options)}; expected an object.`)
   }
   const { expectedLastId, idempotencyKey, ...unknown } = options
-  for (const name in unknown) throw new NuxtQueueError('NQ_VALIDATION', `There is no append option ${shown(name)}.`)
+  for (const name in unknown)
+    throw new NuxtQueueError(
+      'NQ_VALIDATION',
+      `There is no append option ${shown(name)}; known are expectedLastId, idempotencyKey.`,
+    )
   if (idempotencyKey !== undefined) checkText(idempotencyKey, 'The idempotencyKey', 'NQ_VALIDATION')
   return `${stream}\t${expectedLastId === undefined ? '' : toId(expectedLastId, 'expectedLastId')}\t${idempotencyKey ?? ''}`
 }
@@ -73,6 +92,7 @@ function packEvent(event: AnyEvent): string {
     return packMembers(event)
   } catch (cause) {
     if (cause instanceof NuxtQueueError) throw cause
+    if (isTooLong(cause)) throw tooLong(cause)
     // A getter or a proxy of the caller's.
     const reason = cause instanceof Error ? cause.message : String(cause)
     throw new NuxtQueueError('NQ_INVALID_EVENT', `The event can't be read (${reason}).`, { cause })
@@ -109,7 +129,10 @@ function checkNames(event: AnyEvent): void {
   const names: string[] = []
   for (const name in event) {
     if (MEMBERS[name] !== true) {
-      throw new NuxtQueueError('NQ_INVALID_EVENT', `An event has no member ${shown(name)}; put it into data.`)
+      throw new NuxtQueueError(
+        'NQ_INVALID_EVENT',
+        `An event has no member ${shown(name)}; payload goes into data, known are ${Object.keys(MEMBERS).slice(0, 13).join(', ')}.`,
+      )
     }
     names.push(name)
   }

@@ -118,5 +118,14 @@ function isAfter({ id, timestamp }: surface.StateEvent, cut: Cut): boolean {
 /** Folds the events of a run into its status. */
 export function reduceRun(events: readonly surface.UntypedRecord[]): surface.RunStatus {
   if (!Array.isArray(events)) throw invalid('events', events, 'an array of records')
-  return JSON.parse(unwrap(native.reduceRun(toJson(events, 'events') ?? '[]')))
+  return JSON.parse(unwrap(native.reduceRun(toText(events))))
+}
+
+function toText(events: readonly surface.UntypedRecord[]): string {
+  try {
+    return JSON.stringify(events)
+  } catch {
+    // It knows the place, and says so.
+    return toJson(events, 'events') ?? '[]'
+  }
 }

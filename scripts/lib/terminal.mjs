@@ -54,8 +54,11 @@ export async function runScript(main) {
   try {
     process.exitCode = (await main()) ?? 0
   } catch (error) {
-    const known = error instanceof ScriptError
-    process.stderr.write(`\n${red('✘')} ${known ? error.message : error instanceof Error ? error.stack : error}\n`)
+    const isUsage = error instanceof Error && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS')
+    const known = error instanceof ScriptError || isUsage
+    process.stderr.write(
+      `\n${red('✘')} ${known ? /** @type {Error} */ (error).message : error instanceof Error ? error.stack : error}\n`,
+    )
     process.exitCode = 1
   }
 }

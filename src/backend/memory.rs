@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
     Append, Backend, Cursor, Glob, Hub, IDEMPOTENCY_MS, PageRequest, Pending, Positions, Receipt, Selector, Settled,
-    StreamInfo, Watch,
+    StreamInfo, Watch, conflict,
 };
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -27,6 +27,8 @@ pub struct Memory {
 #[derive(Default)]
 struct Contents {
     streams: BTreeMap<Box<str>, Stream>,
+    /// No stream begins at or below it: a new one must not look like a part of a deleted one.
+    greatest_deleted: EventId,
     time: TimeFormatter,
     /// The ids that were stored under an idempotency key, and until when that is remembered.
     repeats: HashMap<(Box<str>, Box<str>), Remembered>,
@@ -87,8 +89,9 @@ impl Contents {
     fn store(&mut self, stream: &str, events: &[NewEvent], last: Option<EventId>, now_ms: u64) -> Result<Vec<EventId>> {
         // As on Redis, no event has the id that stands for "none".
         let mut id = EventId::new(now_ms, u64::from(now_ms == 0));
-        if let Some(last) = last.filter(|last| *last >= id) {
-            id = last.next().ok_or_else(|| Error::new(Code::Backend, "The stream has used its last possible id."))?;
+        let below = last.unwrap_or(self.greatest_deleted);
+        if below >= id {
+            id = below.next().ok_or_else(|| Error::new(Code::Backend, "The stream has used its last possible id."))?;
         }
         if !self.streams.contains_key(stream) {
             self.streams.insert(stream.into(), Stream::new(stream));
@@ -177,14 +180,6 @@ impl Stream {
     }
 }
 
-/// The error of an `expectedLastId` that no longer holds.
-pub(crate) fn conflict(stream: &str, expected: EventId, actual: EventId) -> Error {
-    let message = format!(
-        "The last event of {stream} is {actual}, not {expected} as expected; read the stream again and decide again."
-    );
-    Error::new(Code::Conflict, message)
-}
-
 fn at_once<'a, T: Send + 'a>(value: T) -> Pending<'a, T> {
     Box::pin(ready(Ok(value)))
 }
@@ -218,10 +213,17 @@ impl Backend for Memory {
         at_once(self.contents().list(pattern, cursor))
     }
 
-    fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool> {
+    fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64> {
         let mut contents = self.contents();
-        contents.repeats.retain(|(of, _), _| &**of != stream);
-        at_once(contents.streams.remove(stream).is_some())
+        let before = contents.streams.len();
+        for stream in streams {
+            if let Some(gone) = contents.streams.remove(*stream) {
+                let last = gone.events.last().map_or(EventId::MIN, |event| event.id);
+                contents.greatest_deleted = contents.greatest_deleted.max(last);
+            }
+        }
+        contents.repeats.retain(|(of, _), _| !streams.contains(&&**of));
+        at_once((before - contents.streams.len()) as u64)
     }
 
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {

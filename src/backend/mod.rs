@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, NewEvent};
 
 pub use glob::Glob;
@@ -148,6 +148,14 @@ pub struct Positions {
     pub others: EventId,
 }
 
+/// The error of an `expectedLastId` that no longer holds.
+pub(crate) fn conflict(stream: &str, expected: EventId, actual: EventId) -> Error {
+    let message = format!(
+        "The last event of {stream} is {actual}, not {expected} as expected; read the stream again and decide again."
+    );
+    Error::new(Code::Conflict, message)
+}
+
 /// A home for events.
 ///
 /// * Appends are stored in the order in which they are submitted, one submission after the other.
@@ -171,8 +179,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Lists a part of the streams whose names match, and where to go on. A name may come twice.
     fn streams<'a>(&'a self, pattern: &'a Glob, cursor: Cursor) -> Pending<'a, (Vec<StreamInfo>, Cursor)>;
 
-    /// Deletes a stream; whether it was there.
-    fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool>;
+    /// Deletes streams; how many were there. An event that is appended to one of them afterwards
+    /// has a greater id than all that were deleted.
+    fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64>;
 
     /// Adds a member to a sorted index, or gives it a new score.
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()>;

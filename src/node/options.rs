@@ -165,7 +165,11 @@ impl PointInput {
     pub(super) fn into_point(self) -> Result<Point> {
         match self.id {
             Some(id) => Ok(Point::Event(id.parse()?)),
-            None => Ok(Point::Time(self.ms.unwrap_or_default().max(0.0) as u64)),
+            None => match self.ms.unwrap_or_default() {
+                // Before 1970, and so before every event.
+                ms if ms < 0.0 => Ok(Point::Event(EventId::MIN)),
+                ms => Ok(Point::Time(ms as u64)),
+            },
         }
     }
 }

@@ -21,6 +21,9 @@ pub(super) type CallbackArgs = FnArgs<(Float64Array, Vec<(f64, String)>)>;
 
 type Callback = ThreadsafeFunction<Batch, (), CallbackArgs, Status, false, true, 0>;
 
+/// The longest text that is handed over: V8 holds no string of 2^29 characters.
+const MAX_TEXT: usize = 500_000_000;
+
 #[derive(Default)]
 struct Batch {
     stored: Vec<f64>,
@@ -124,7 +127,7 @@ pub(super) fn receipt(result: Result<Receipt>) -> String {
     match result {
         Ok(Receipt::One(id)) => id.to_text(),
         Ok(Receipt::Batch(ids)) => ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-        Ok(Receipt::Repeated(records)) => records.to_json(),
+        Ok(Receipt::Repeated(records)) => text(Ok(records.to_json())),
         Err(error) => text(Err(error)),
     }
 }
@@ -139,6 +142,13 @@ struct ErrorText<'a> {
 /// An outcome as text.
 pub(super) fn text(result: Result<String>) -> String {
     match result {
+        Ok(text) if text.len() > MAX_TEXT => {
+            let message = format!(
+                "The answer has {} bytes, more than a text can hold in JavaScript; use iterate, or ask for less.",
+                text.len()
+            );
+            self::text(Err(Error::new(Code::TooLarge, message)))
+        }
         Ok(text) => text,
         Err(error) => {
             let parts = ErrorText { code: error.code().as_str(), message: error.message(), cause: error.cause() };

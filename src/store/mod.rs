@@ -301,9 +301,7 @@ impl EventStore {
     /// Deletes a stream; whether it was there.
     pub async fn delete_stream(&self, stream: &str) -> Result<bool> {
         check::argument("The stream name", stream)?;
-        let deleted = self.backend().await?.delete_stream(stream).await;
-        self.shared.projections.remove(stream);
-        deleted
+        Ok(self.delete(&[stream]).await? > 0)
     }
 
     /// Deletes all streams whose names match; how many there were.
@@ -311,11 +309,16 @@ impl EventStore {
         let mut streams = self.streams(pattern)?;
         let mut deleted = 0;
         while let Some(page) = streams.next().await? {
-            for info in page {
-                deleted += u64::from(self.delete_stream(&info.stream).await?);
-            }
+            let names: Vec<&str> = page.iter().map(|info| info.stream.as_str()).collect();
+            deleted += self.delete(&names).await?;
         }
         Ok(deleted)
+    }
+
+    async fn delete(&self, streams: &[&str]) -> Result<u64> {
+        let deleted = self.backend().await?.delete_streams(streams).await;
+        streams.iter().for_each(|stream| self.shared.projections.remove(stream));
+        deleted
     }
 
     /// Adds a member to a sorted index, or gives it a new score.

@@ -10,10 +10,15 @@ use crate::error::Result;
 use crate::event::{EventId, Events, quote};
 
 /// How many events the first page has; the following ones are sized by what these weigh.
-const FIRST_PAGE: usize = 256;
+pub(super) const FIRST_PAGE: usize = 64;
 const LARGEST_PAGE: usize = 4096;
 /// About how many bytes a page should have.
 const PAGE_BYTES: usize = 2 << 20;
+
+/// How many events the next page should have.
+pub(super) fn next_page(page: &Events, largest: usize) -> usize {
+    (PAGE_BYTES * page.len() / page.text_len().max(1)).clamp(1, largest)
+}
 
 /// Which events of a stream, in which order.
 ///
@@ -143,7 +148,7 @@ impl Pager {
         });
         self.range = self.range.filter(|(from, to)| from <= to);
         if !page.is_empty() {
-            self.page = (PAGE_BYTES / (page.text_len() / page.len()).max(1)).clamp(1, LARGEST_PAGE);
+            self.page = next_page(&page, LARGEST_PAGE);
         }
         let mut events = self.filtered(page);
         events.truncate(self.remaining);

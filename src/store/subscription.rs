@@ -5,19 +5,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::query::Listing;
+use super::query::{FIRST_PAGE, Listing, next_page};
 use crate::backend::{Backend, PageRequest, Positions, Selector, Watch};
+use crate::clock::monotonic;
 use crate::error::{Code, Result};
 use crate::event::{EventId, Events};
 
-/// How many events are delivered at once.
-const PAGE: usize = 512;
+/// At most so many events are delivered at once.
+const LARGEST_PAGE: usize = 512;
 /// The pause before reading again from a backend that could not be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// For how long a stream was idle whose position may be forgotten.
+const IDLE_MS: u64 = 60_000;
 /// How many positions are remembered before idle streams are forgotten.
 const MANY_POSITIONS: usize = 10_000;
 
@@ -43,9 +46,13 @@ pub struct Subscription {
     due: Vec<Box<str>>,
     /// Goes through all streams that match.
     listing: Option<Listing>,
+    /// When that began.
+    listing_since: Instant,
     caught_up: bool,
-    /// The greatest id that was listed: everything up to it has been looked at.
-    listed_to: EventId,
+    /// How many events are read at once.
+    page: usize,
+    /// At how many positions idle ones are forgotten the next time.
+    forget_at: usize,
 }
 
 impl Subscription {
@@ -69,8 +76,10 @@ impl Subscription {
             positions,
             due: Vec::new(),
             listing: None,
+            listing_since: monotonic(),
             caught_up: false,
-            listed_to: EventId::MIN,
+            page: FIRST_PAGE,
+            forget_at: MANY_POSITIONS,
         };
         if after.is_some() {
             subscription.look_everywhere()?;
@@ -126,17 +135,22 @@ impl Subscription {
                 self.due.pop();
                 continue;
             };
-            let request = PageRequest { stream, from, to: EventId::MAX, descending: false, count: PAGE };
+            let count = self.page;
+            let request = PageRequest { stream, from, to: EventId::MAX, descending: false, count };
             let events = self.backend.read(request).await?;
             let Some(last) = events.last().map(|event| event.id) else {
                 self.due.pop();
                 continue;
             };
-            let stream = match events.len() < PAGE {
+            let stream = match events.len() < count {
                 true => self.due.pop(),
                 false => self.due.last().cloned(),
             };
             self.positions.known.extend(stream.map(|stream| (stream, last)));
+            self.page = next_page(&events, LARGEST_PAGE);
+            if self.positions.known.len() >= self.forget_at && self.listing.is_none() {
+                self.look_everywhere()?;
+            }
             return Ok(Some(events));
         }
         Ok(None)
@@ -145,7 +159,10 @@ impl Subscription {
     fn look_everywhere(&mut self) -> Result<()> {
         match &self.selector {
             Selector::Stream(stream) => self.due = vec![stream.clone()],
-            Selector::Pattern(glob) => self.listing = Some(Listing::new(self.backend.clone(), glob.as_str())?),
+            Selector::Pattern(glob) => {
+                self.listing = Some(Listing::new(self.backend.clone(), glob.as_str())?);
+                self.listing_since = monotonic();
+            }
         }
         Ok(())
     }
@@ -155,11 +172,10 @@ impl Subscription {
         let Some(listing) = &mut self.listing else { return Ok(false) };
         let Some(page) = listing.next().await? else {
             self.listing = None;
-            self.forget_idle();
+            self.forget_idle().await?;
             return Ok(false);
         };
         for info in page {
-            self.listed_to = self.listed_to.max(info.last_id);
             let position = self.positions.known.get(&*info.stream).copied().unwrap_or(self.positions.others);
             if info.last_id > position {
                 self.due.push(info.stream.into());
@@ -168,14 +184,21 @@ impl Subscription {
         Ok(true)
     }
 
-    /// Keeps the positions bounded: after a look at every stream, those of streams that have been
-    /// idle for a minute need no place of their own.
-    fn forget_idle(&mut self) {
-        if self.positions.known.len() < MANY_POSITIONS {
-            return;
+    /// Keeps the positions bounded. After a look at every stream, those of streams that are gone,
+    /// or were idle for a minute before it began, need no place of their own.
+    async fn forget_idle(&mut self) -> Result<()> {
+        if self.positions.known.len() < self.forget_at {
+            return Ok(());
         }
-        let horizon = EventId::new(self.listed_to.ms.saturating_sub(60_000), 0);
-        self.positions.known.retain(|_, position| *position >= horizon);
+        let ends = self.backend.ends(&self.selector).await?;
+        let since_ms = self.listing_since.elapsed().as_millis() as u64 + IDLE_MS;
+        let horizon = EventId::new(ends.others.ms.saturating_sub(since_ms), 0);
+        match ends.known.is_empty() {
+            true => self.positions.known.retain(|_, position| *position >= horizon),
+            false => self.positions.known.retain(|stream, _| ends.known.contains_key(stream)),
+        }
         self.positions.others = self.positions.others.max(horizon);
+        self.forget_at = MANY_POSITIONS.max(self.positions.known.len() * 2);
+        Ok(())
     }
 }

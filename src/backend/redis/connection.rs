@@ -88,8 +88,9 @@ impl Connection {
         };
         let mut hello = redis::cmd("HELLO");
         hello.arg(3);
-        if let Some(password) = &options.password {
-            hello.arg("AUTH").arg(options.username.as_deref().unwrap_or("default")).arg(password);
+        if options.password.is_some() || options.username.is_some() {
+            let username = options.username.as_deref().unwrap_or("default");
+            hello.arg("AUTH").arg(username).arg(options.password.as_deref().unwrap_or_default());
         }
         match self.call(&hello.get_packed_command()).await {
             // A proxy that speaks RESP2 only.
@@ -214,7 +215,9 @@ pub(super) fn lost(cause: impl std::fmt::Display) -> Error {
 }
 
 pub(super) fn unreachable(options: &RedisOptions, cause: impl std::fmt::Display) -> Error {
-    Error::new(Code::Unavailable, format!("Redis at {options} can't be reached: {cause}.")).caused_by(cause)
+    let cause = cause.to_string();
+    let reason = cause.trim_end_matches(['.', '?']);
+    Error::new(Code::Unavailable, format!("Redis at {options} can't be reached: {reason}.")).caused_by(&cause)
 }
 
 async fn open_socket(options: &RedisOptions) -> Result<Box<dyn Socket>> {

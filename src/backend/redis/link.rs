@@ -92,6 +92,11 @@ impl Link {
         self.task.end();
     }
 
+    /// Whether there is a connection at the moment.
+    pub(super) fn is_connected(&self) -> bool {
+        matches!(*self.status.borrow(), Some(Ok(())))
+    }
+
     /// The outcome of the last attempt to connect, once there is one.
     pub(super) async fn connected(&self) -> Result<()> {
         let mut status = self.status.clone();
@@ -146,6 +151,7 @@ impl Driver {
             self.hand_over();
             let Err(error) = ended else { return };
             tracing::warn!(%error, "connection lost; connecting again");
+            self.status.send_replace(None);
             since_ms = self.oldest_sent().map_or(0, |moment| session.connection.server_ms_at(moment));
         }
     }

@@ -37,6 +37,9 @@ const SCAN_COUNT: u32 = 1000;
 /// Deletes a stream, and nothing that only has the name of one.
 const DELETE: &str =
     "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
+/// The last id and the length of a stream; `XINFO STREAM` would send its first and last entry, too.
+const END: &str = "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] \
+                   return {last and last[1] or '', redis.call('XLEN', KEYS[1])}";
 /// How long closing waits for the last announcements to be taken.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often to look for events that nobody announced.
@@ -124,15 +127,20 @@ impl Redis {
         };
         let mut scan = redis::cmd("SCAN");
         scan.arg(&*position).arg("MATCH").arg(pattern.as_str()).arg("COUNT").arg(SCAN_COUNT).arg("TYPE").arg("stream");
-        let (next, names): (String, Vec<String>) = self.call(&scan).await?;
+        let (next, names): (String, Vec<Vec<u8>>) = self.call(&scan).await?;
+        // A name that is no text can't be one of ours, nor be asked for.
+        let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
         // All questions go out before the first answer is awaited.
-        let questions: Vec<_> =
-            names.iter().map(|name| self.call(redis::cmd("XINFO").arg("STREAM").arg(name))).collect();
+        let question = |name| self.call::<(String, u64)>(redis::cmd("EVAL").arg(END).arg(1).arg(name));
+        let questions: Vec<_> = names.iter().map(question).collect();
         let mut infos = Vec::with_capacity(names.len());
-        for (stream, question) in names.iter().zip(questions) {
+        for (stream, question) in names.into_iter().zip(questions) {
             match question.await {
-                Ok(info) => infos.extend(stream_info(stream, &info)),
-                // It was deleted since it was listed.
+                // No last id: it is empty, or was deleted since it was listed.
+                Ok((last_id, length)) => {
+                    infos.extend(last_id.parse().ok().map(|last_id| StreamInfo { stream, last_id, length }))
+                }
+                // It is something else by now.
                 Err(error) if error.code() == Code::Backend => {}
                 Err(error) => return Err(error),
             }
@@ -160,13 +168,6 @@ impl Redis {
 fn convert<T: FromRedisValue>(value: Value) -> Result<T> {
     T::from_redis_value(value)
         .map_err(|error| Error::new(Code::Internal, "Redis gave an unexpected answer.").caused_by(error))
-}
-
-fn stream_info(stream: &str, info: &HashMap<String, Value>) -> Option<StreamInfo> {
-    let number = |name: &str| u64::from_redis_value(info.get(name)?.clone()).ok();
-    let last_id = String::from_redis_value(info.get("last-generated-id")?.clone()).ok()?;
-    let length = number("length").filter(|length| *length > 0)?;
-    Some(StreamInfo { stream: stream.to_owned(), last_id: last_id.parse().ok()?, length })
 }
 
 impl Backend for Redis {
@@ -203,8 +204,19 @@ impl Backend for Redis {
         Box::pin(self.list(pattern, cursor))
     }
 
-    fn delete_stream<'a>(&'a self, stream: &'a str) -> Pending<'a, bool> {
-        Box::pin(self.call_once(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream)))
+    fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64> {
+        let delete = |stream| self.call_once::<u64>(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream));
+        let deletions: Vec<_> = streams.iter().map(delete).collect();
+        Box::pin(async move {
+            let mut deleted = 0;
+            for deletion in deletions {
+                deleted += deletion.await?;
+            }
+            if deleted > 0 {
+                self.next_millisecond().await?;
+            }
+            Ok(deleted)
+        })
     }
 
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {
@@ -251,10 +263,12 @@ impl Backend for Redis {
 
     fn close(&self) -> Pending<'_, ()> {
         // Its answer comes behind those of the last announcements.
-        let last = self.send(wire::command([b"PING"]), true);
+        let last = self.link.is_connected().then(|| self.send(wire::command([b"PING"]), true));
         Box::pin(async move {
-            let sent = tokio::time::timeout(LAST_WORDS, last).await;
-            tracing::debug!(all = sent.is_ok_and(|answer| answer.is_ok()), "closing after the last announcements");
+            if let Some(last) = last {
+                let sent = tokio::time::timeout(LAST_WORDS, last).await;
+                tracing::debug!(all = sent.is_ok_and(|answer| answer.is_ok()), "closing after the last announcements");
+            }
             self.link.close();
             self.subscriber.close();
             Ok(())

@@ -70,7 +70,7 @@ impl RedisOptions {
     pub fn from_url(url: &str) -> Result<Self> {
         // The crate's message is left out: it may hold the URL, and so the password.
         let info = url.into_connection_info().map_err(|_| {
-            Error::new(Code::Config, "redis.url is malformed; expected redis://[user:password@]host[:port][/db].")
+            Error::new(Code::Config, "redis.url is malformed; expected redis://[user:password@]host[:port][/db], rediss://… for TLS, or unix:///path.")
         })?;
         let login = info.redis_settings();
         let mut options = RedisOptions {

@@ -2,8 +2,7 @@
 
 use super::entry::{field_parts, write_fields};
 use super::wire::{begin, part, value};
-use crate::backend::memory::conflict;
-use crate::backend::{Append, IDEMPOTENCY_MS, Receipt};
+use crate::backend::{Append, IDEMPOTENCY_MS, Receipt, conflict};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, NewEvent};
 
