@@ -29,6 +29,8 @@ pub enum Verdict {
 pub struct Model {
     pub streams: BTreeMap<String, Vec<Event>>,
     keys: HashMap<(String, String), Vec<EventId>>,
+    /// The greatest id of a stream that was deleted: no other begins at or below it.
+    deleted: EventId,
 }
 
 impl Model {
@@ -56,7 +58,16 @@ impl Model {
 
     pub fn delete(&mut self, stream: &str) -> bool {
         self.keys.retain(|(of, _), _| of != stream);
+        self.deleted = self.deleted.max(self.last_id(stream));
         self.streams.remove(stream).is_some()
+    }
+
+    /// What the next event of a stream is above.
+    pub fn floor(&self, stream: &str) -> EventId {
+        match self.streams.contains_key(stream) {
+            true => self.last_id(stream),
+            false => self.deleted,
+        }
     }
 
     pub fn query(&self, stream: &str, query: &Query) -> Vec<Event> {
