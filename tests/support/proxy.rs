@@ -101,9 +101,9 @@ async fn carry(client: TcpStream, server: u16, rules: Arc<Rules>) {
     rules.broken.fetch_add(1, Ordering::Relaxed);
 }
 
-/// From a part of the log-in to a few hundred pipelines, each magnitude as often.
+/// From a part of the log-in to many pipelines, each magnitude as often.
 fn share(dice: &mut Dice) -> usize {
-    let magnitude = 8 + dice.roll(12);
+    let magnitude = 11 + dice.roll(9);
     ((1 << magnitude) + dice.roll(1 << magnitude)) as usize
 }
 
