@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::event::EventId;
 use crate::state::Point;
-use crate::store::{BackendOptions, Limits, Query, StoreOptions};
+use crate::store::{Limits, Query, StoreOptions};
 
 /// Reads a JSON argument. The text is never part of the message: it may hold a password.
 pub(super) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
@@ -62,9 +62,6 @@ impl OptionsInput {
             Some("redis") => StoreOptions::redis(self.redis.unwrap_or_default().into_options()?),
             Some(other) => return Err(Error::new(Code::Config, format!("There is no adapter {other:?}."))),
         };
-        if let (BackendOptions::Memory, Some(clock)) = (&options.backend, &clock) {
-            options.clock = clock.clone();
-        }
         options.clock = clock.unwrap_or(options.clock);
         options.prefix = self.prefix.unwrap_or(options.prefix);
         let limits = self.limits.unwrap_or_default();
