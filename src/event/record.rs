@@ -72,6 +72,11 @@ impl Events {
         self.text.len()
     }
 
+    /// About how many bytes they take in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.text.capacity() + self.places.capacity() * size_of::<Place>()
+    }
+
     /// All records as one JSON array.
     pub fn to_json(&self) -> String {
         let mut json = String::with_capacity(self.text.len() + 2);

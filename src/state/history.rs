@@ -1,13 +1,14 @@
 //! What changed, when, and by which event.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fold::{Change, Effect, Point, State, effect};
+use super::point::Point;
 use crate::event::{EventId, EventRef, Events};
+use crate::run::{Change, Effect, State, effect, object, only_repeats};
 
 /// One change in the history of a run's state.
 #[derive(Debug, Clone, Serialize)]
@@ -51,12 +52,7 @@ struct Header<'a> {
     timestamp: Cow<'a, str>,
     #[serde(borrow)]
     step_name: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    causation_id: Option<Cow<'a, str>>,
 }
-
-/// The mark of events that only repeat, behind a snapshot, when its keys expire.
-pub(super) const SNAPSHOT_CAUSE: &str = "state.snapshot";
 
 /// The changes of all keys, or of one. A snapshot counts as a change only where it differs from
 /// what was known before it: at the beginning of a stream that was trimmed.
@@ -82,18 +78,12 @@ fn changes<'a>(state: &'a State, effect: &'a Effect<'a>, id: EventId) -> Vec<Cha
         Effect::Replaces(values) => {
             let differs = |change: &&Change<'_>| state.get(&change.key, id.ms) != change.value;
             let mut changes: Vec<Change<'a>> = values.iter().filter(differs).cloned().collect();
-            let kept = |key: &str| values.iter().any(|change| change.key == key);
-            let gone = state.iter(id.ms).filter(|(key, _)| !kept(key));
+            let kept: HashSet<&str> = values.iter().map(|change| &*change.key).collect();
+            let gone = state.iter(id.ms).filter(|(key, _)| !kept.contains(key));
             changes.extend(gone.map(|(key, _)| Change { key: Cow::Borrowed(key), value: None, expires_ms: None }));
             changes
         }
     }
-}
-
-/// Whether an event says again, behind a snapshot, what was known before.
-fn only_repeats(event: EventRef<'_>) -> bool {
-    let header = serde_json::from_str::<Header>(event.record);
-    header.is_ok_and(|header| header.causation_id.as_deref() == Some(SNAPSHOT_CAUSE))
 }
 
 fn describe(event: EventRef<'_>, changes: &[Change<'_>]) -> Vec<HistoryEntry> {
@@ -109,25 +99,20 @@ fn describe(event: EventRef<'_>, changes: &[Change<'_>]) -> Vec<HistoryEntry> {
     changes.iter().map(entry).collect()
 }
 
-/// Compares the state at two points. `events` reach up to the later one.
-pub fn diff(events: &Events, from: Point, to: Point) -> Diff {
-    let mut states = [State::default(), State::default()];
+/// Compares the state at two points: `earlier` is the state at the earlier one, `between` are the
+/// events after it up to the later one.
+pub fn diff(earlier: State, between: &Events, from: Point, to: Point) -> Diff {
+    let mut later = earlier.clone();
     let mut changed_by: BTreeMap<String, EventId> = BTreeMap::new();
-    let (first, last) = (from.last_id().min(to.last_id()), from.last_id().max(to.last_id()));
-    for event in events.iter().take_while(|event| event.id <= last) {
+    for event in between.iter() {
         let Some(effect) = effect(event.event_type, event.data) else { continue };
-        if event.id > first && !only_repeats(event) {
-            let later = &states[usize::from(to.last_id() >= from.last_id())];
-            changed_by.extend(
-                changes(later, &effect, event.id).into_iter().map(|change| (change.key.into_owned(), event.id)),
-            );
+        if !only_repeats(event) {
+            let changed = changes(&later, &effect, event.id);
+            changed_by.extend(changed.into_iter().map(|change| (change.key.into_owned(), event.id)));
         }
-        for (state, point) in states.iter_mut().zip([from, to]) {
-            if event.id <= point.last_id() {
-                state.take(&effect);
-            }
-        }
+        later.take(&effect);
     }
+    let states = if from.last_id() <= to.last_id() { [earlier, later] } else { [later, earlier] };
     compare(&states, [from, to], &changed_by)
 }
 
@@ -158,14 +143,14 @@ impl Diff {
     /// The diff as a JSON object with `added`, `removed`, `changed` and `events`.
     pub fn to_json(&self) -> String {
         let plain = |members: &BTreeMap<String, String>| {
-            super::fold::object(members.iter().map(|(key, value)| (&**key, &**value)))
+            object(members.iter().map(|(key, value)| (&**key, &**value)))
         };
         let changed: BTreeMap<&str, String> =
             self.changed.iter().map(|(key, (from, to))| (&**key, format!("{{\"from\":{from},\"to\":{to}}}"))).collect();
-        let changed = super::fold::object(changed.iter().map(|(key, value)| (*key, value.as_str())));
+        let changed = object(changed.iter().map(|(key, value)| (*key, value.as_str())));
         let events: BTreeMap<&str, String> =
             self.events.iter().map(|(key, id)| (&**key, format!("\"{id}\""))).collect();
-        let events = super::fold::object(events.iter().map(|(key, value)| (*key, value.as_str())));
+        let events = object(events.iter().map(|(key, value)| (*key, value.as_str())));
         format!(
             "{{\"added\":{},\"removed\":{},\"changed\":{changed},\"events\":{events}}}",
             plain(&self.added),

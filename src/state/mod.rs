@@ -1,11 +1,9 @@
-//! What is folded from a run's events: its state ([`RunState`], [`State`]) and its status ([`reduce_run`]).
+//! The state of a run as users ask for it: now, at a point, as a history, as a difference.
 
-mod fold;
 mod history;
+mod point;
 mod run_state;
-mod run_status;
 
-pub use fold::{Change, Effect, Point, State, effect};
-pub use history::{Diff, HistoryEntry, diff, history};
+pub use history::{Diff, HistoryEntry};
+pub use point::Point;
 pub use run_state::RunState;
-pub use run_status::{OpenAwait, RunStatus, Status, StepPhase, StepStatus, reduce_run};

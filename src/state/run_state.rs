@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
-use super::fold::{Point, State, object};
-use super::history::{Diff, HistoryEntry, SNAPSHOT_CAUSE, diff, history};
+use super::history::{Diff, HistoryEntry, diff, history};
+use super::point::Point;
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
-use crate::event::{Envelope, EventId, Events, Field, NewEvent, format_time, quote};
-use crate::store::{AppendOptions, EventStore, Query};
-
-/// The types that change state; `state` is the original module's.
-const STATE_TYPES: [&str; 2] = ["state", "state.*"];
+use crate::event::{Envelope, EventId, Events, Field, NewEvent, quote};
+use crate::run::{Run, STATE_TYPES, set_data, snapshot_events};
+use crate::store::{AppendOptions, Consistency, EventStore, Query};
 
 /// The state of one run: keys and JSON values, folded from the events of its stream.
 ///
 /// ```
-/// use nuxt_queue_core::{Envelope, EventStore, RunState, StoreOptions};
+/// use nuxt_queue_core::{Consistency, Envelope, EventStore, RunState, StoreOptions};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> nuxt_queue_core::Result<()> {
 /// let store = EventStore::open(StoreOptions::memory()).await?;
 /// let state = RunState::new(&store, "abc", Envelope::default());
 /// state.set("epoch", "1", None).await?;
-/// assert_eq!(state.get("epoch").await?.as_deref(), Some("1"));
+/// assert_eq!(state.get("epoch", Consistency::Cached).await?.as_deref(), Some("1"));
 /// # Ok(())
 /// # }
 /// ```
@@ -41,36 +39,43 @@ impl RunState {
     }
 
     /// The value of a key as JSON text; `None` if it is absent.
-    pub async fn get(&self, key: &str) -> Result<Option<String>> {
+    pub async fn get(&self, key: &str, consistency: Consistency) -> Result<Option<String>> {
         let now = self.store.now_ms();
-        self.store.project(&self.stream, |state: &State, _| state.get(key, now).map(str::to_owned)).await
+        self.look(consistency, |run, _| run.state().get(key, now).map(str::to_owned)).await
     }
 
     /// Whether a key is present.
-    pub async fn has(&self, key: &str) -> Result<bool> {
-        Ok(self.get(key).await?.is_some())
+    pub async fn has(&self, key: &str, consistency: Consistency) -> Result<bool> {
+        let now = self.store.now_ms();
+        self.look(consistency, |run, _| run.state().get(key, now).is_some()).await
     }
 
     /// All keys and values as a JSON object.
-    pub async fn get_all(&self) -> Result<String> {
+    pub async fn get_all(&self, consistency: Consistency) -> Result<String> {
         let now = self.store.now_ms();
-        self.store.project(&self.stream, |state: &State, _| state.to_json(now)).await
+        self.look(consistency, |run, _| run.state().to_json(now)).await
     }
 
     /// The keys that begin with a prefix, in ascending order.
-    pub async fn list(&self, prefix: &str) -> Result<Vec<String>> {
+    pub async fn list(&self, prefix: &str, consistency: Consistency) -> Result<Vec<String>> {
         let now = self.store.now_ms();
-        let keys = |state: &State, _| {
-            state.iter(now).map(|(key, _)| key).filter(|key| key.starts_with(prefix)).map(str::to_owned).collect()
+        let keys = |run: &Run, _| {
+            let keys = run.state().iter(now).map(|(key, _)| key);
+            keys.filter(|key| key.starts_with(prefix)).map(str::to_owned).collect()
         };
-        self.store.project(&self.stream, keys).await
+        self.look(consistency, keys).await
     }
 
     /// The value of a key, and the id of the run's last event (`0-0`: none): what a conditional
     /// write needs.
     pub async fn get_with_last_id(&self, key: &str) -> Result<(Option<String>, EventId)> {
         let now = self.store.now_ms();
-        self.store.project(&self.stream, |state: &State, last| (state.get(key, now).map(str::to_owned), last)).await
+        let value = |run: &Run, last| (run.state().get(key, now).map(str::to_owned), last);
+        self.look(Consistency::Cached, value).await
+    }
+
+    async fn look<R>(&self, consistency: Consistency, look: impl FnOnce(&Run, EventId) -> R) -> Result<R> {
+        self.store.run(&self.stream, consistency, look).await
     }
 
     /// Sets a key to a JSON value; with `ttl` it expires after that time.
@@ -117,37 +122,31 @@ impl RunState {
         }
     }
 
-    /// The state at a point as a JSON object.
+    /// The state at a point as a JSON object. Reads back from there to the last snapshot.
     pub async fn at(&self, point: Point) -> Result<String> {
-        let events = self.state_events(Some(point)).await?;
-        let mut state = State::default();
-        events
-            .iter()
-            .filter_map(|event| super::effect(event.event_type, event.data))
-            .for_each(|effect| state.take(&effect));
-        Ok(state.to_json(point.ms()))
+        let run = self.store.run_at(&self.stream, point.last_id()).await?;
+        Ok(run.state().to_json(point.ms()))
     }
 
     /// Every change of all keys, or of one.
     pub async fn history(&self, key: Option<&str>) -> Result<Vec<HistoryEntry>> {
-        Ok(history(&self.state_events(None).await?, key))
+        Ok(history(&self.state_events(EventId::MIN, EventId::MAX).await?, key))
     }
 
     /// How the state differs between two points.
     pub async fn diff(&self, from: Point, to: Point) -> Result<Diff> {
-        let later = if from.last_id() > to.last_id() { from } else { to };
-        Ok(diff(&self.state_events(Some(later)).await?, from, to))
+        let (first, last) = (from.last_id().min(to.last_id()), from.last_id().max(to.last_id()));
+        let earlier = self.store.run_at(&self.stream, first).await?;
+        let between = self.state_events(first, last).await?;
+        Ok(diff(earlier.state().clone(), &between, from, to))
     }
 
     /// Writes the whole state as one event, directly behind the last event that it covers.
     /// Returns the record as JSON text.
     pub async fn snapshot(&self) -> Result<String> {
         loop {
-            let now = self.store.now_ms();
-            let (events, last) = self
-                .store
-                .project(&self.stream, |state: &State, last| (self.snapshot_events(state, now), last))
-                .await?;
+            let events = |run: &Run, last| (snapshot_events(run.state(), last, &self.envelope), last);
+            let (events, last) = self.look(Consistency::Strong, events).await?;
             let id = match self.append(events, Some(last)).await {
                 Err(error) if error.code() == Code::Conflict => continue,
                 Ok(Receipt::One(id)) => id,
@@ -165,20 +164,11 @@ impl RunState {
         }
     }
 
-    /// The snapshot, and behind it the keys that expire: a snapshot alone can't say when.
-    fn snapshot_events(&self, state: &State, now_ms: u64) -> Vec<NewEvent> {
-        let mut events = vec![self.event("state.snapshot", object(state.iter(now_ms)))];
-        let repeat = |(key, json, expires_ms): (&str, &str, u64)| {
-            self.event("state.set", set_data(key, json, Some(expires_ms))).with(Field::CausationId, SNAPSHOT_CAUSE)
-        };
-        events.extend(state.expiring(now_ms).map(repeat));
-        events
-    }
-
-    async fn state_events(&self, up_to: Option<Point>) -> Result<Events> {
+    /// The state events after `first`, up to `last`.
+    async fn state_events(&self, first: EventId, last: EventId) -> Result<Events> {
         let types = STATE_TYPES.map(str::to_owned).to_vec();
-        let before = up_to.and_then(|point| point.last_id().next());
-        self.store.query(Query { types, before, ..Query::stream(&self.stream) }).await
+        let after = (first > EventId::MIN).then_some(first);
+        self.store.query(Query { types, after, before: last.next(), ..Query::stream(&self.stream) }).await
     }
 
     fn event(&self, event_type: &str, data: String) -> NewEvent {
@@ -189,17 +179,4 @@ impl RunState {
         let options = AppendOptions { expected_last_id, idempotency_key: None };
         self.store.append_batch(&self.stream, events, options).await
     }
-}
-
-fn set_data(key: &str, json: &str, expires_ms: Option<u64>) -> String {
-    let mut data = String::from("{\"key\":");
-    quote(&mut data, key);
-    data.push_str(",\"value\":");
-    data.push_str(json);
-    if let Some(expires_ms) = expires_ms {
-        data.push_str(",\"expiresAt\":");
-        quote(&mut data, &format_time(expires_ms));
-    }
-    data.push('}');
-    data
 }

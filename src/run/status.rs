@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::fold::Members;
+use super::state::Members;
 
 use crate::error::{Code, Error, Result};
 
@@ -156,7 +156,7 @@ impl Record<'_> {
 ///
 /// ```
 /// let events = r#"[{"id":"1-0","timestamp":"1970-01-01T00:00:00.001Z","type":"flow.started","runId":"r","flowName":"f"}]"#;
-/// let status = nuxt_queue_core::state::reduce_run(events).unwrap();
+/// let status = nuxt_queue_core::run::reduce_run(events).unwrap();
 /// assert_eq!(status.run_id, "r");
 /// ```
 pub fn reduce_run(events: &str) -> Result<RunStatus> {

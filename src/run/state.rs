@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::{EventId, EventRef, parse_time, quote};
-use crate::store::Projection;
+use crate::event::{parse_time, quote};
 
 /// Keys and values after some events of a run.
 ///
@@ -157,6 +156,11 @@ impl State {
         object(self.iter(at_ms))
     }
 
+    /// About how many bytes it takes in memory.
+    pub fn weight(&self) -> usize {
+        self.bytes + 64
+    }
+
     /// Takes the effect of an event.
     pub fn take(&mut self, effect: &Effect<'_>) {
         match effect {
@@ -169,7 +173,6 @@ impl State {
     }
 
     fn change(&mut self, change: &Change<'_>) {
-        let weigh = |key: &str, value: &Value| key.len() + value.json.len() + 64;
         let key: &str = &change.key;
         let before = match change.value {
             Some(json) => {
@@ -183,6 +186,11 @@ impl State {
     }
 }
 
+/// About how many bytes a key with its value takes.
+fn weigh(key: &str, value: &Value) -> usize {
+    key.len() + value.json.len() + 64
+}
+
 impl Value {
     fn lives_at(&self, at_ms: u64) -> bool {
         self.expires_ms.is_none_or(|expires_ms| expires_ms > at_ms)
@@ -190,7 +198,7 @@ impl Value {
 }
 
 /// A JSON object of these members.
-pub(super) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+pub(crate) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let mut json = String::from("{");
     for (key, value) in members {
         if json.len() > 1 {
@@ -204,39 +212,35 @@ pub(super) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> S
     json
 }
 
-impl Projection for State {
-    fn apply(&mut self, event: EventRef<'_>) {
-        if let Some(effect) = effect(event.event_type, event.data) {
-            self.take(&effect);
-        }
-    }
-
-    fn weight(&self) -> usize {
-        self.bytes + 64
-    }
+/// The state folded from the newest event backwards: of each key only the last word counts, so no
+/// more is kept than the state itself has.
+#[derive(Debug, Default)]
+pub struct BackwardFold {
+    /// The keys whose fate is known; `None`: deleted.
+    decided: BTreeMap<Box<str>, Option<Value>>,
 }
 
-/// An instant or a position: what state is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Point {
-    /// A millisecond since the Unix epoch, as a whole.
-    Time(u64),
-    /// An event, included.
-    Event(EventId),
-}
-
-impl Point {
-    /// The greatest id that belongs to the point.
-    pub fn last_id(self) -> EventId {
-        match self {
-            Point::Time(ms) => EventId::new(ms, u64::MAX),
-            Point::Event(id) => id,
+impl BackwardFold {
+    /// Takes the effect of the event that stands before those that were taken. True: nothing
+    /// before it matters any more.
+    pub fn take(&mut self, effect: &Effect<'_>) -> bool {
+        let (changes, is_whole) = match effect {
+            Effect::Changes(changes) => (changes, false),
+            Effect::Replaces(values) => (values, true),
+        };
+        for change in changes.iter().rev().filter(|change| !self.decided.contains_key(&*change.key)) {
+            let value = change.value.map(|json| Value { json: json.into(), expires_ms: change.expires_ms });
+            self.decided.insert((&*change.key).into(), value);
         }
+        is_whole
     }
 
-    /// The instant at which keys are alive or expired.
-    pub fn ms(self) -> u64 {
-        self.last_id().ms
+    /// The state, once everything that matters was taken.
+    pub fn finish(self) -> State {
+        let values: BTreeMap<_, _> =
+            self.decided.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let bytes = values.iter().map(|(key, value)| weigh(key, value)).sum();
+        State { values, bytes }
     }
 }
 
@@ -338,6 +342,10 @@ mod tests {
             let state = fold(&events);
             let folded: HashMap<String, i32> = serde_json::from_str(&state.to_json(0)).unwrap();
             prop_assert_eq!(folded, model(&operations));
+            let mut backward = BackwardFold::default();
+            let effects = events.iter().rev().filter_map(|(kind, data)| effect(kind, Some(data)));
+            effects.take_while(|effect| !backward.take(effect)).count();
+            prop_assert_eq!(&backward.finish(), &state);
             let bytes: usize = state.values.iter().map(|(key, value)| key.len() + value.json.len() + 64).sum();
             prop_assert_eq!(state.bytes, bytes);
         }

@@ -1,0 +1,469 @@
+//! Runs in memory, coherent with their streams.
+//!
+//! Each run has a *version* that grows with everything that may have changed its stream: an append
+//! of this store, an invalidation from the backend. Content that was read after a version was
+//! noted is up to that version. While the backend tells of every change ([`Backend::tracks`]),
+//! content that is up to the present version is answered from memory; otherwise the stream is read
+//! from the last known event on.
+//!
+//! [`Backend::tracks`]: crate::backend::Backend::tracks
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use moka::ops::compute::Op;
+use moka::{Expiry, sync};
+
+use super::content::{Content, Last, Version};
+use super::options::{CacheOptions, Lives};
+use super::query::{Consistency, Pager, Query, select};
+use super::reader::Reader;
+use super::snapshot::Countdown;
+use crate::backend::Invalidate;
+use crate::error::Result;
+use crate::event::{EventId, Events};
+use crate::io;
+use crate::run::{BackwardRun, Phase, Run, Step};
+
+/// What an entry weighs beside its content.
+const ENTRY_WEIGHT: usize = 384;
+/// Which part of the cache one timeline may take.
+const TIMELINE_SHARE: u64 = 16;
+/// After so many own appends that nobody asked to see, a run is not followed any more.
+const UNSEEN: u32 = 16;
+/// How many bytes are kept without a cache, for what is counted of each run.
+const BOOKKEEPING_BYTES: u64 = 4 << 20;
+
+/// What is known of a run: its content, and what this store has done to it.
+pub(super) struct Entry {
+    pub(super) stream: Arc<str>,
+    content: Mutex<Content>,
+    version: AtomicU64,
+    /// Only one reads the stream at a time, so that many who miss it cause one read.
+    reading: tokio::sync::Mutex<()>,
+    /// The number of reads that have begun.
+    reads: AtomicU64,
+    /// Own appends that were followed since the run was last asked for.
+    unseen: AtomicU32,
+    following: AtomicBool,
+    weight: AtomicU32,
+    phase: AtomicU8,
+    pub(super) countdown: Countdown,
+    /// When the life of the stream was last prolonged.
+    pub(super) renewed_ms: AtomicU64,
+    pub(super) logs: super::logs::Trimming,
+}
+
+impl Entry {
+    fn new(stream: Arc<str>) -> Self {
+        Entry {
+            stream,
+            content: Mutex::default(),
+            version: AtomicU64::new(0),
+            reading: tokio::sync::Mutex::default(),
+            reads: AtomicU64::new(0),
+            unseen: AtomicU32::new(0),
+            following: AtomicBool::new(false),
+            weight: AtomicU32::new(0),
+            phase: AtomicU8::new(0),
+            countdown: Countdown::default(),
+            renewed_ms: AtomicU64::new(0),
+            logs: super::logs::Trimming::default(),
+        }
+    }
+
+    /// A lock is poisoned only by a panic, and folding skips what it can't read instead.
+    pub(super) fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn life(&self, lives: &Lives) -> Option<Duration> {
+        match self.phase.load(Ordering::Relaxed) {
+            0 => lives.active,
+            1 => lives.completed,
+            _ => lives.failed,
+        }
+    }
+}
+
+/// How long an entry is kept after it was loaded or has changed.
+struct EntryLife(Lives);
+
+impl Expiry<Arc<str>, Arc<Entry>> for EntryLife {
+    fn expire_after_create(&self, _: &Arc<str>, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
+        entry.life(&self.0)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Arc<str>,
+        entry: &Arc<Entry>,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        entry.life(&self.0)
+    }
+}
+
+/// What was counted since the store was opened.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) hits: AtomicU64,
+    pub(super) misses: AtomicU64,
+    pub(super) advances: AtomicU64,
+    pub(super) invalidations: AtomicU64,
+    pub(super) unreadable: AtomicU64,
+}
+
+/// The runs of a store that are in memory, at most so many bytes of them.
+pub(super) struct Cache {
+    entries: sync::Cache<Arc<str>, Arc<Entry>>,
+    /// The beginning of the names of runs' streams.
+    runs: String,
+    /// How many bytes of content are kept; 0: nothing is.
+    max_bytes: u64,
+    /// How far behind a run may be before it is read from its end back.
+    far_behind: usize,
+    /// Grows when changes may have been missed everywhere.
+    epoch: AtomicU64,
+    pub(super) counters: Counters,
+    too_small: AtomicBool,
+}
+
+impl Cache {
+    pub(super) fn new(options: &CacheOptions, prefix: &str, snapshot_every: u64) -> Self {
+        let max_bytes = if options.enabled { options.max_bytes } else { 0 };
+        let weigh = |stream: &Arc<str>, entry: &Arc<Entry>| {
+            entry.weight.load(Ordering::Relaxed).saturating_add((2 * stream.len() + ENTRY_WEIGHT) as u32)
+        };
+        let entries = sync::Cache::builder()
+            .max_capacity(if options.enabled { max_bytes } else { BOOKKEEPING_BYTES })
+            .weigher(weigh)
+            .expire_after(EntryLife(options.ttl))
+            .build();
+        Cache {
+            entries,
+            runs: format!("{prefix}:flow:"),
+            max_bytes,
+            far_behind: usize::try_from(snapshot_every.saturating_mul(2)).unwrap_or(usize::MAX).max(1024),
+            epoch: AtomicU64::new(0),
+            counters: Counters::default(),
+            too_small: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a stream is a run's.
+    pub(super) fn is_run(&self, stream: &str) -> bool {
+        stream.starts_with(&self.runs)
+    }
+
+    /// The entry of a run.
+    pub(super) fn entry(&self, stream: &str) -> Arc<Entry> {
+        self.entries.get(stream).unwrap_or_else(|| {
+            let stream: Arc<str> = stream.into();
+            self.entries.get_with(stream.clone(), || Arc::new(Entry::new(stream)))
+        })
+    }
+
+    pub(super) fn remove(&self, stream: &str) {
+        self.entries.invalidate(stream);
+    }
+
+    /// How many runs are kept, and about how many bytes that takes.
+    pub(super) fn size(&self) -> (u64, u64) {
+        self.entries.run_pending_tasks();
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+
+    fn version(&self, entry: &Entry) -> Version {
+        (self.epoch.load(Ordering::SeqCst), entry.version.load(Ordering::SeqCst))
+    }
+
+    /// What this store appended to a run is with the backend now. Reads from here on see it.
+    pub(super) fn wrote(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
+        entry.version.fetch_add(1, Ordering::SeqCst);
+        let current = self.entries.get(&entry.stream);
+        if let Some(other) = current.filter(|current| !Arc::ptr_eq(current, entry)) {
+            other.version.fetch_add(1, Ordering::SeqCst);
+        }
+        self.follow(reader, entry);
+    }
+
+    /// Reads what was appended, right behind the append, so that the next one who asks need not wait.
+    fn follow(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
+        let is_wanted = || entry.unseen.load(Ordering::Relaxed) < UNSEEN && entry.content().is_filled();
+        if self.max_bytes == 0 || !reader.backend.tracks() || !is_wanted() {
+            return;
+        }
+        if entry.following.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        entry.unseen.fetch_add(1, Ordering::Relaxed);
+        let (cache, reader, entry) = (self.clone(), reader.clone(), entry.clone());
+        io::begin(async move {
+            loop {
+                let wanted = cache.version(&entry);
+                let followed = {
+                    let _turn = entry.reading.lock().await;
+                    cache.catch_up(&reader, &entry).await
+                };
+                entry.following.store(false, Ordering::SeqCst);
+                // Whoever appended meanwhile left it to this one to go on.
+                let go_on = followed.is_ok() && wanted != cache.version(&entry);
+                if !go_on || entry.following.swap(true, Ordering::SeqCst) {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Looks at what is in memory, if that is all there is to know.
+    pub(super) fn peek<R>(
+        &self,
+        reader: &Reader,
+        stream: &str,
+        look: impl FnOnce(&mut Content) -> Option<R>,
+    ) -> Option<R> {
+        if self.max_bytes == 0 || !reader.backend.tracks() {
+            return None;
+        }
+        let entry = self.entries.get(stream)?;
+        let mut content = entry.content();
+        if content.seen != Some(self.version(&entry)) {
+            return None;
+        }
+        let seen = look(&mut content)?;
+        entry.unseen.store(0, Ordering::Relaxed);
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some(seen)
+    }
+
+    /// Brings a run up to date and looks at it.
+    pub(super) async fn run<R>(
+        &self,
+        reader: &Reader,
+        stream: &str,
+        consistency: Consistency,
+        look: impl FnOnce(&Run, EventId) -> R,
+    ) -> Result<R> {
+        let entry = self.entry(stream);
+        let arrival = self.arrive(&entry);
+        let _turn = entry.reading.lock().await;
+        let missing = entry.content().run().is_none();
+        if missing {
+            self.load_run(reader, &entry).await?;
+        } else if !self.covers(reader, &entry, arrival, consistency) && !self.catch_up(reader, &entry).await? {
+            self.load_run(reader, &entry).await?;
+        } else {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut content = entry.content();
+        let last = content.last_id();
+        let empty = Run::default();
+        let seen = look(content.run().unwrap_or(&empty), last);
+        if self.max_bytes == 0 {
+            content.clear();
+        }
+        Ok(seen)
+    }
+
+    /// Brings the timeline of a run up to date and reads in it.
+    pub(super) async fn query(&self, reader: &Reader, query: &Query) -> Result<Events> {
+        let entry = self.entry(&query.stream);
+        let arrival = self.arrive(&entry);
+        let _turn = entry.reading.lock().await;
+        let is_known = entry.content().timeline().is_some()
+            && (self.covers(reader, &entry, arrival, query.consistency) || self.catch_up(reader, &entry).await?);
+        if is_known {
+            if let Some(timeline) = entry.content().timeline() {
+                self.counters.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(select(timeline, query));
+            }
+        }
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        let (version, read) = self.begin_read(&entry);
+        let mut pager = Pager::new(reader.clone(), &Query::stream(&query.stream))?;
+        let mut timeline = Events::default();
+        while let Some(page) = pager.next().await? {
+            timeline.append(page);
+        }
+        if timeline.weight() > self.largest_timeline() {
+            return Ok(select(&timeline, query));
+        }
+        let events = select(&timeline, query);
+        let mut content = entry.content();
+        content.set_timeline(timeline);
+        (content.seen, content.read) = (Some(version), read);
+        drop(content);
+        self.weigh(&entry);
+        Ok(events)
+    }
+
+    /// Whether the timeline of a run is in memory.
+    pub(super) fn has_timeline(&self, stream: &str) -> bool {
+        self.entries.get(stream).is_some_and(|entry| entry.content().timeline().is_some())
+    }
+
+    fn largest_timeline(&self) -> usize {
+        usize::try_from(self.max_bytes / TIMELINE_SHARE).unwrap_or(usize::MAX)
+    }
+
+    fn arrive(&self, entry: &Entry) -> (Version, u64) {
+        entry.unseen.store(0, Ordering::Relaxed);
+        (self.version(entry), entry.reads.load(Ordering::SeqCst))
+    }
+
+    /// Whether the content is as new as one who arrived then may expect.
+    fn covers(
+        &self,
+        reader: &Reader,
+        entry: &Entry,
+        (version, reads): (Version, u64),
+        consistency: Consistency,
+    ) -> bool {
+        let content = entry.content();
+        // Someone else began to read after the arrival.
+        let is_newer = content.read > reads;
+        let is_told = consistency == Consistency::Cached && reader.backend.tracks();
+        is_newer || (is_told && content.seen.is_some_and(|seen| seen.0 == version.0 && seen.1 >= version.1))
+    }
+
+    fn begin_read(&self, entry: &Entry) -> (Version, u64) {
+        (self.version(entry), entry.reads.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// Reads what came after the last known event. False: there is none, the stream is another one
+    /// now, or so much came that it is better read from its end.
+    pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
+        let Some(last) = entry.content().last() else { return Ok(false) };
+        let (version, read) = self.begin_read(entry);
+        let Some(events) = self.tail(reader, entry, last).await? else {
+            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+            entry.content().clear();
+            return Ok(false);
+        };
+        let mut content = entry.content();
+        let is_news = !events.is_empty();
+        let unreadable = content.extend(events, self.largest_timeline());
+        (content.seen, content.read) = (Some(version), read);
+        drop(content);
+        self.report(&entry.stream, &unreadable);
+        if is_news {
+            self.counters.advances.fetch_add(1, Ordering::Relaxed);
+            self.weigh(entry);
+        }
+        Ok(true)
+    }
+
+    /// The events after the last known one, which is read again: if it is gone, the stream is another one.
+    async fn tail(&self, reader: &Reader, entry: &Entry, last: Last) -> Result<Option<Vec<Events>>> {
+        let query = Query { after: last.id.previous(), ..Query::stream(&*entry.stream) };
+        let mut pager = Pager::new(reader.clone(), &query)?;
+        let (mut pages, mut known, mut count) = (Vec::new(), false, 0);
+        while let Some(mut page) = pager.next().await? {
+            if !known {
+                if page.iter().next().map(Last::of) != Some(last) {
+                    return Ok(None);
+                }
+                known = true;
+                page = page.without_first();
+            }
+            count += page.len();
+            if count > self.far_behind && entry.content().timeline().is_none() {
+                return Ok(None);
+            }
+            if !page.is_empty() {
+                pages.push(page);
+            }
+        }
+        Ok(known.then_some(pages))
+    }
+
+    async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        let (version, read) = self.begin_read(entry);
+        let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
+        let mut content = entry.content();
+        content.set_run(run, last);
+        (content.seen, content.read) = (Some(version), read);
+        drop(content);
+        self.weigh(entry);
+        Ok(())
+    }
+
+    /// The run as it was after `up_to`, read from there back to the last snapshot.
+    pub(super) async fn fold_back(
+        &self,
+        reader: &Reader,
+        stream: &str,
+        up_to: EventId,
+    ) -> Result<(Run, Option<Last>)> {
+        let query = Query { before: up_to.next(), ..Query::stream(stream).descending() };
+        let mut pager = Pager::new(reader.clone(), &query)?.growing();
+        let (mut run, mut last) = (BackwardRun::default(), None);
+        let mut unreadable = Vec::new();
+        'pages: while let Some(page) = pager.next().await? {
+            last = last.or_else(|| page.iter().next().map(Last::of));
+            for event in page.iter() {
+                match run.take(event) {
+                    Step::GoOn => {}
+                    Step::Unreadable => unreadable.push(event.id),
+                    Step::Done => break 'pages,
+                }
+            }
+        }
+        self.report(stream, &unreadable);
+        Ok((run.finish(), last))
+    }
+
+    fn report(&self, stream: &str, unreadable: &[EventId]) {
+        self.counters.unreadable.fetch_add(unreadable.len() as u64, Ordering::Relaxed);
+        for id in unreadable {
+            tracing::warn!(stream, %id, "a state event can't be read and is passed over");
+        }
+    }
+
+    /// Lets the cache know what the entry weighs now.
+    fn weigh(&self, entry: &Entry) {
+        if self.max_bytes == 0 {
+            return;
+        }
+        let (weight, phase) = {
+            let content = entry.content();
+            (u32::try_from(content.weight()).unwrap_or(u32::MAX), content.phase() as u8)
+        };
+        if u64::from(weight) > self.max_bytes {
+            entry.content().clear();
+            if !self.too_small.swap(true, Ordering::Relaxed) {
+                let max_bytes = self.max_bytes;
+                tracing::warn!(weight, max_bytes, "cache.maxBytes is less than one run needs; such runs are read anew each time");
+            }
+            return;
+        }
+        let before = entry.weight.swap(weight, Ordering::Relaxed);
+        let is_same = before.abs_diff(weight) <= before / 8 && entry.phase.swap(phase, Ordering::Relaxed) == phase;
+        if is_same {
+            return;
+        }
+        self.entries.entry_by_ref(&*entry.stream).and_compute_with(|current| match current {
+            Some(current) if std::ptr::eq(&**current.value(), entry) => Op::Put(current.into_value()),
+            _ => Op::Nop,
+        });
+    }
+}
+
+impl Invalidate for Cache {
+    fn changed(&self, stream: &str) {
+        if let Some(entry) = self.entries.get(stream) {
+            entry.version.fetch_add(1, Ordering::SeqCst);
+            if entry.content().is_filled() {
+                self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn all_changed(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
