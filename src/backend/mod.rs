@@ -12,7 +12,7 @@ mod watch;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -139,6 +139,27 @@ pub enum Cursor {
     End,
 }
 
+/// The longest life there is, in milliseconds: a hundred years.
+const LONGEST_MS: u64 = 100 * 365 * 86_400_000;
+
+/// How long a stream is to live from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// At least so long, and never shorter than it would have lived. Does nothing to a stream that has ended.
+    AtLeast(Duration),
+    /// Exactly so long: the stream has ended. May be said again, and counts anew then.
+    Ended(Duration),
+}
+
+impl Life {
+    /// The life in milliseconds, rounded up: no stream vanishes too early. At least one, at most a hundred years.
+    pub(crate) fn ms(self) -> u64 {
+        let (Life::AtLeast(life) | Life::Ended(life)) = self;
+        let ms = life.as_nanos().div_ceil(1_000_000).clamp(1, u128::from(LONGEST_MS));
+        ms as u64
+    }
+}
+
 /// Positions in many streams.
 #[derive(Debug, Clone, Default)]
 pub struct Positions {
@@ -180,14 +201,41 @@ pub trait Backend: Send + Sync + 'static {
     fn streams<'a>(&'a self, pattern: &'a Glob, cursor: Cursor) -> Pending<'a, (Vec<StreamInfo>, Cursor)>;
 
     /// Deletes streams; how many were there. An event that is appended to one of them afterwards
-    /// has a greater id than all that were deleted.
+    /// has a greater id than all that were deleted, and begins a stream that stays until it is deleted.
     fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64>;
+
+    /// Deletes single events; how many were there. The others keep their ids, and later events have
+    /// greater ones than all that were deleted. A stream without events has not vanished.
+    fn delete_events<'a>(&'a self, stream: &'a str, ids: &'a [EventId]) -> Pending<'a, u64>;
+
+    /// Deletes all events before this one, which need not be there; how many. Otherwise the same.
+    fn trim<'a>(&'a self, stream: &'a str, before: EventId) -> Pending<'a, u64>;
+
+    /// Says how long a stream is to live. Nothing happens if it is not there.
+    ///
+    /// * A stream of which nothing was said lives for ever.
+    /// * Appending prolongs no life; it takes an `AtLeast` to do so, which never shortens one.
+    /// * `Ended` sets the life exactly, longer or shorter than before, and what was said of the
+    ///   stream by `AtLeast` has no effect any more.
+    /// * At the end of its life the stream vanishes as if it had been deleted, with what is
+    ///   remembered of its idempotency keys. A stream that begins again is a new one.
+    fn keep<'a>(&'a self, stream: &'a str, life: Life) -> Pending<'a, ()>;
+
+    /// How long a stream still lives; `None`: it is not there; `Some(None)`: for ever.
+    fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>>;
 
     /// Adds a member to a sorted index, or gives it a new score.
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()>;
 
     /// Members of a sorted index, highest score first, equal scores by descending id.
     fn index_read<'a>(&'a self, key: &'a str, offset: usize, limit: Option<usize>) -> Pending<'a, Vec<(String, f64)>>;
+
+    /// Members of a sorted index with a score of at most this, lowest first, equal scores by
+    /// ascending id; at most `limit`.
+    fn index_due<'a>(&'a self, key: &'a str, score: f64, limit: usize) -> Pending<'a, Vec<String>>;
+
+    /// Removes members of a sorted index; those that are not there are passed over.
+    fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()>;
 
     /// Deletes a sorted index.
     fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()>;

@@ -6,6 +6,7 @@
 
 mod connection;
 mod entry;
+mod life;
 mod link;
 mod options;
 mod recovery;
@@ -26,7 +27,8 @@ use self::link::{Command, Link, Request, Setup};
 pub use self::options::{Address, RedisOptions, TlsOptions};
 use self::subscriber::Subscriber;
 use super::{
-    Append, Backend, Cursor, Glob, Hub, PageRequest, Pending, Positions, Selector, Settle, Settled, StreamInfo, Watch,
+    Append, Backend, Cursor, Glob, Hub, Life, PageRequest, Pending, Positions, Selector, Settle, Settled, StreamInfo,
+    Watch,
 };
 use crate::clock::{Clock, deadline};
 use crate::error::{Code, Error, Result};
@@ -34,9 +36,8 @@ use crate::event::{EventId, Events};
 
 /// How many keys one step of a listing looks at.
 const SCAN_COUNT: u32 = 1000;
-/// Deletes a stream, and nothing that only has the name of one.
-const DELETE: &str =
-    "if redis.call('TYPE', KEYS[1]).ok ~= 'stream' then return 0 end return redis.call('UNLINK', KEYS[1])";
+/// How many events or members one command removes: it must not hold up the server.
+const REMOVE_COUNT: usize = 500;
 /// The last id and the length of a stream; `XINFO STREAM` would send its first and last entry, too.
 const END: &str = "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] \
                    return {last and last[1] or '', redis.call('XLEN', KEYS[1])}";
@@ -170,6 +171,15 @@ fn convert<T: FromRedisValue>(value: Value) -> Result<T> {
         .map_err(|error| Error::new(Code::Internal, "Redis gave an unexpected answer.").caused_by(error))
 }
 
+/// The sum of answers, all of which were asked for already.
+async fn sum(counts: Vec<impl Future<Output = Result<u64>>>) -> Result<u64> {
+    let mut sum = 0;
+    for count in counts {
+        sum += count.await?;
+    }
+    Ok(sum)
+}
+
 impl Backend for Redis {
     fn submit(&self, appends: Vec<Append>) -> Vec<Settled> {
         let Err(Request::Appends(appends)) = self.link.send(Request::Appends(appends)) else { return Vec::new() };
@@ -205,17 +215,41 @@ impl Backend for Redis {
     }
 
     fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64> {
-        let delete = |stream| self.call_once::<u64>(redis::cmd("EVAL").arg(DELETE).arg(1).arg(stream));
-        let deletions: Vec<_> = streams.iter().map(delete).collect();
+        let deletions: Vec<_> = streams.iter().map(|stream| self.call_once(&life::delete(stream))).collect();
         Box::pin(async move {
-            let mut deleted = 0;
-            for deletion in deletions {
-                deleted += deletion.await?;
-            }
+            let deleted = sum(deletions).await?;
             if deleted > 0 {
                 self.next_millisecond().await?;
             }
             Ok(deleted)
+        })
+    }
+
+    fn delete_events<'a>(&'a self, stream: &'a str, ids: &'a [EventId]) -> Pending<'a, u64> {
+        // Repeated, it deletes nothing else: only the count may be too low then.
+        let delete = |ids: &[EventId]| {
+            let ids: Vec<String> = ids.iter().map(|id| id.to_text()).collect();
+            self.call(redis::cmd("XDEL").arg(stream).arg(ids))
+        };
+        Box::pin(sum(ids.chunks(REMOVE_COUNT).map(delete).collect()))
+    }
+
+    fn trim<'a>(&'a self, stream: &'a str, before: EventId) -> Pending<'a, u64> {
+        Box::pin(self.call(redis::cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(before.to_text())))
+    }
+
+    fn keep<'a>(&'a self, stream: &'a str, life: Life) -> Pending<'a, ()> {
+        let kept = self.call::<u64>(&life::keep(stream, life));
+        Box::pin(async move { kept.await.map(drop) })
+    }
+
+    fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>> {
+        let remaining = self.call::<i64>(redis::cmd("PTTL").arg(stream));
+        Box::pin(async move {
+            Ok(match remaining.await? {
+                -2 => None,
+                ms => Some(u64::try_from(ms).ok().map(Duration::from_millis)),
+            })
         })
     }
 
@@ -228,6 +262,18 @@ impl Backend for Redis {
         let last = limit.map_or(-1, |limit| offset.saturating_add(limit).min(i64::MAX as usize) as i64 - 1);
         let offset = offset.min(i64::MAX as usize);
         Box::pin(self.call(redis::cmd("ZRANGE").arg(key).arg(offset).arg(last).arg("REV").arg("WITHSCORES")))
+    }
+
+    fn index_due<'a>(&'a self, key: &'a str, score: f64, limit: usize) -> Pending<'a, Vec<String>> {
+        let limit = limit.min(i64::MAX as usize);
+        let mut range = redis::cmd("ZRANGE");
+        Box::pin(self.call(range.arg(key).arg("-inf").arg(score).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit)))
+    }
+
+    fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()> {
+        let remove = |ids: &[&str]| self.call::<u64>(redis::cmd("ZREM").arg(key).arg(ids));
+        let removals = sum(ids.chunks(REMOVE_COUNT).map(remove).collect());
+        Box::pin(async move { removals.await.map(drop) })
     }
 
     fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {

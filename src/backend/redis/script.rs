@@ -52,7 +52,8 @@ pub(super) fn is_needed(append: &Append) -> bool {
 /// The script travels whole each time: a server that forgot it (restart, `SCRIPT FLUSH`) would
 /// otherwise refuse this append while later ones of the same pipeline go through.
 pub(super) fn write_append(out: &mut Vec<u8>, append: &Append, ts: &str, eid: impl Fn(usize) -> String) {
-    let remembered = append.idempotency_key.as_deref().map(|key| helper_key(&append.stream, key));
+    let remembered =
+        append.idempotency_key.as_deref().map(|key| key_beside(&append.stream, &format!("idempotency:{key}")));
     let keys = 1 + usize::from(remembered.is_some());
     let arguments: usize = 3 + append.events.iter().map(|event: &NewEvent| 1 + field_parts(event)).sum::<usize>();
     begin(out, 3 + keys + arguments);
@@ -76,12 +77,12 @@ fn number(out: &mut Vec<u8>, number: u64) {
 
 /// A key beside a stream, in the same slot of a cluster.
 /// Source: <https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags>
-fn helper_key(stream: &str, idempotency_key: &str) -> String {
+pub(super) fn key_beside(stream: &str, name: &str) -> String {
     let tagged =
         stream.split_once('{').and_then(|(_, rest)| rest.split_once('}')).is_some_and(|(tag, _)| !tag.is_empty());
     match tagged {
-        true => format!("{stream}:idempotency:{idempotency_key}"),
-        false => format!("{{{stream}}}:idempotency:{idempotency_key}"),
+        true => format!("{stream}:{name}"),
+        false => format!("{{{stream}}}:{name}"),
     }
 }
 
@@ -120,12 +121,12 @@ fn unexpected() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::helper_key;
+    use super::key_beside;
 
     #[test]
-    fn helper_keys_share_the_slot_of_their_stream() {
-        assert_eq!(helper_key("nq:flow:1", "k"), "{nq:flow:1}:idempotency:k");
-        assert_eq!(helper_key("nq:{a}:1", "k"), "nq:{a}:1:idempotency:k");
-        assert_eq!(helper_key("nq:{}:1", "k"), "{nq:{}:1}:idempotency:k");
+    fn keys_beside_a_stream_share_its_slot() {
+        assert_eq!(key_beside("nq:flow:1", "idempotency:k"), "{nq:flow:1}:idempotency:k");
+        assert_eq!(key_beside("nq:{a}:1", "ended"), "nq:{a}:1:ended");
+        assert_eq!(key_beside("nq:{}:1", "ended"), "{nq:{}:1}:ended");
     }
 }
