@@ -3,7 +3,8 @@
  * folded from them.
  *
  * Units: times are milliseconds since the Unix epoch or ISO 8601 text in UTC, durations are
- * milliseconds, sizes are bytes. Every failure is a {@link NuxtQueueError} with a stable `code`.
+ * milliseconds, but how long something is kept (`cache.ttl`, `retention`) is seconds, sizes are bytes.
+ * Every failure is a {@link NuxtQueueError} with a stable `code`.
  *
  * @packageDocumentation
  */
@@ -301,10 +302,20 @@ export interface StoreOptions {
   file?: { dir: string; fsync?: boolean }
   /** Bounds on events and on what may wait to be written. */
   limits?: StoreLimits
+  /** How much folded state stays in memory, and for how long. */
+  cache?: CacheOptions
+  /** How long runs and their logs are kept. */
+  retention?: RetentionOptions
+  /**
+   * After so many events that change a run's state, the store appends the whole state as one
+   * `state.snapshot`, so that a read from nothing need not fold the run from its beginning. Nobody
+   * waits for it, and it may come later. A whole number; `0`: never. Default 1000.
+   */
+  snapshotEvery?: number
   /**
    * The clock that the store asks for the time. Default: the system's. It gives the ids of the memory
    * backend and decides when a state key has expired; on Redis ids come from the server's clock.
-   * Time limits of the network always run in real time.
+   * Time limits of the network and `cache.ttl` always run in real time.
    */
   clock?: VirtualClock
 }
@@ -351,6 +362,67 @@ export interface StoreLimits {
   appendTimeoutMs?: number
 }
 
+/**
+ * The cache of folded state. It changes how long reads take, never what they say beyond
+ * {@link ReadOptions.consistency}.
+ */
+export interface CacheOptions {
+  /** `false`: nothing is kept, and every read of state folds the run's stream. Default `true`. */
+  enabled?: boolean
+  /**
+   * Bytes of folded state, as the store counts them; beyond it, what is used least goes. A whole number
+   * from 1. Default 67,108,864 (64 MiB).
+   */
+  maxBytes?: number
+  /**
+   * Seconds, in real time, since a run's state was last loaded or changed; then it is dropped from
+   * memory. Default: `active` 86,400 (1 day), `completed` 604,800 (7 days), `failed` 2,592,000 (30 days).
+   */
+  ttl?: Lives
+}
+
+/**
+ * How long runs are kept, in seconds, by the run's status; of the run's stream, `{prefix}:flow:{runId}`,
+ * nothing is left then. Other streams are kept for ever.
+ */
+export interface RetentionOptions extends Lives {
+  /**
+   * A run that has not ended is kept for at least so long after its last event, and until the deadline
+   * of everything that it waits for; without a deadline, for ever. Default `Infinity`.
+   */
+  active?: number
+  /** A run that ended well or was canceled is kept for so long after its end. Default 604,800 (7 days). */
+  completed?: number
+  /** A run that ended with an error is kept for so long after its end. Default 2,592,000 (30 days). */
+  failed?: number
+  /** Bounds on the logs within a run. Its other events stay. */
+  logs?: LogRetention
+}
+
+/**
+ * Bounds on the logs of one run. What is beyond them is deleted in the background, after an event
+ * `log.trimmed` that says up to where.
+ */
+export interface LogRetention {
+  /** Seconds after which a log event is deleted, above 0, or `Infinity`. Default `Infinity`: it stays as long as the run. */
+  maxAge?: number
+  /** Bytes of log events, as JSON records; beyond it the oldest are deleted. A whole number from 1, or `Infinity`. Default `Infinity`. */
+  maxBytes?: number
+}
+
+/**
+ * Lives of what belongs to a run, by the run's status: seconds from 0.001 to 1000 years, fractions
+ * allowed; `Infinity`: for ever.
+ */
+export interface Lives {
+  /** The run has not ended. */
+  active?: number
+  /** The run ended well, or was canceled. */
+  completed?: number
+  /** The run ended with an error. */
+  failed?: number
+}
+
 /** An instant: a `Date`, milliseconds since the Unix epoch, or ISO 8601 text (see {@link Query.startTime}). */
 export type Time = string | number | Date
 
@@ -379,7 +451,18 @@ export interface Query<P extends string = string> {
   limit?: number
   /** `'asc'`: oldest first (default). `'desc'`: newest first, so that `limit` keeps the newest. */
   order?: 'asc' | 'desc'
-  /** How fresh the answer has to be. In this version every read goes to the stream, so both give the newest. */
+  /** As {@link ReadOptions.consistency}. Events are read from the stream itself: both give the newest. */
+  consistency?: 'cached' | 'strong'
+}
+
+/** Options of a read of state. */
+export interface ReadOptions {
+  /**
+   * `'cached'` (default): what this process knows. It includes everything that this store appended
+   * before; an append of another process is seen as soon as word of it has come, which is a moment
+   * later at most. `'strong'`: also every append that was acknowledged before the call, by anyone; costs
+   * a round trip to the backend for what is new.
+   */
   consistency?: 'cached' | 'strong'
 }
 
@@ -460,14 +543,26 @@ export interface StoreStats {
   misses: number
   /** Reads of a run's state that folded in some new events. */
   advances: number
-  /** Folded state that was dropped because its stream was deleted and began anew. */
+  /** Folded state that was dropped because its stream was deleted or began anew. */
   invalidations: number
-  /** Bytes of folded state in memory; at most 64 MiB. */
+  /** Runs whose folded state is in memory. */
+  cachedRuns: number
+  /** Bytes of folded state in memory; at most `cache.maxBytes`. */
   cachedBytes: number
+  /** Events read from the backend, by anything that reads. */
+  eventsRead: number
   /** Events stored by this store. */
   appended: number
   /** Groups of appends sent to the backend; `appended / pipelines` is the mean size of a group. Stays 0 in memory, where nothing is sent. */
   pipelines: number
+  /** Bytes of appends that are on their way to the backend now. */
+  queuedBytes: number
+  /** Snapshots that this store wrote by itself; see {@link StoreOptions.snapshotEvery}. */
+  snapshots: number
+  /** Events that this store deleted: logs beyond their bounds, and what a compaction covers. */
+  trimmed: number
+  /** State events that could not be read as what they should be; they change nothing. */
+  unreadable: number
 }
 
 /**
@@ -730,14 +825,26 @@ export interface StateDiff {
 export class RunState<S extends object = Record<string, unknown>> {
   private constructor()
 
-  /** The value of a key, or `undefined`. For `consistency` see {@link Query.consistency}. */
-  get<K extends keyof S & string>(key: K, options?: { consistency?: 'cached' | 'strong' }): Promise<S[K] | undefined>
+  /**
+   * The value of a key, or `undefined`.
+   *
+   * @throws `NQ_VALIDATION` for a key that is no text, or malformed options.
+   */
+  get<K extends keyof S & string>(key: K, options?: ReadOptions): Promise<S[K] | undefined>
 
-  /** All keys that are present, with their values. */
-  getAll(): Promise<Partial<S>>
+  /**
+   * All keys that are present, with their values.
+   *
+   * @throws `NQ_VALIDATION` for malformed options.
+   */
+  getAll(options?: ReadOptions): Promise<Partial<S>>
 
-  /** Whether a key is present; one that holds `null` is. */
-  has(key: keyof S & string): Promise<boolean>
+  /**
+   * Whether a key is present; one that holds `null` is.
+   *
+   * @throws As {@link RunState.get}.
+   */
+  has(key: keyof S & string, options?: ReadOptions): Promise<boolean>
 
   /**
    * Sets a key, by a `state.set` event.
@@ -766,8 +873,12 @@ export class RunState<S extends object = Record<string, unknown>> {
    */
   patch<K extends keyof S & string>(key: K, update: (previous: S[K] | undefined) => S[K]): Promise<S[K]>
 
-  /** The keys that are present and begin with `prefix` (default: all), sorted ascending. */
-  list(prefix?: string): Promise<string[]>
+  /**
+   * The keys that are present and begin with `prefix` (default: all), sorted ascending.
+   *
+   * @throws As {@link RunState.get}.
+   */
+  list(prefix?: string, options?: ReadOptions): Promise<string[]>
 
   /**
    * The state as it was at a point: exactly what folding the events up to there gives.

@@ -64,17 +64,17 @@ export declare class NativeStore {
   stats(): string
   /** Ends the store once everything accepted is settled. */
   close(ticket: number): string | null
-  /** The value of a key as JSON; empty if it is absent. */
-  stateGet(ticket: number, runId: string, key: string): string | null
+  /** The value of a key as JSON; empty if it is absent. `strong`: as the newest event says. */
+  stateGet(ticket: number, runId: string, key: string, strong: boolean): string | null
   /**
    * The value of a key as JSON (empty if it is absent), after the id of the run's last event
    * and a space.
    */
   stateGetWithLastId(ticket: number, runId: string, key: string): string | null
   /** All keys and values as a JSON object. */
-  stateGetAll(ticket: number, runId: string): string | null
+  stateGetAll(ticket: number, runId: string, strong: boolean): string | null
   /** Keys as a JSON array. */
-  stateList(ticket: number, runId: string, prefix: string): string | null
+  stateList(ticket: number, runId: string, prefix: string, strong: boolean): string | null
   /** The state at a point as a JSON object. */
   stateAt(ticket: number, runId: string, point: string): string | null
   /** The changes of one key or of all as a JSON array. */

@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, test } from 'vitest'
-import { EventStore, type NewEvent, reduceRun, reduceState } from '../index.js'
+import { EventStore, type NewEvent, reduceRun, reduceState, type StoreOptions } from '../index.js'
 import { VirtualClock } from '../testing.js'
 import { collect, type Home, newStream, onEveryBackend } from './support/backends.js'
 import { failure, refuses } from './support/failure.js'
@@ -106,6 +106,9 @@ async function expectNothingStored(store: EventStore): Promise<void> {
   expect(await collect(store.streams('*'))).toEqual([])
   expect(store.stats().appended).toBe(0)
 }
+
+/** Seconds that something can be kept for, and such that nothing can. */
+const lives = { fine: [0.001, 0.25, 1, 1000 * 365 * 86_400, Number.POSITIVE_INFINITY], bad: [0, -0, Number.MIN_VALUE] }
 
 // biome-ignore lint/suspicious/noExplicitAny: these tests pass what the types forbid
 const anything = (value: unknown) => value as any
@@ -267,7 +270,9 @@ const positions: Position[] = [
   },
   { name: 'state.get(key)', call: (store, bad) => store.state('r').get(bad) },
   { name: 'state.get(options)', call: (store, bad) => store.state('r').get('k', bad), allowed: [undefined] },
+  { name: 'state.getAll(options)', call: (store, bad) => store.state('r').getAll(bad), allowed: [undefined] },
   { name: 'state.has(key)', call: (store, bad) => store.state('r').has(bad) },
+  { name: 'state.has(options)', call: (store, bad) => store.state('r').has('k', bad), allowed: [undefined] },
   { name: 'state.set(key)', call: (store, bad) => store.state('r').set(bad, 1) },
   { name: 'state.set(options)', call: (store, bad) => store.state('r').set('k', 1, bad), allowed: [undefined] },
   { name: 'state.delete(key)', call: (store, bad) => store.state('r').delete(bad) },
@@ -275,6 +280,12 @@ const positions: Position[] = [
   { name: 'state.patch(key)', call: (store, bad) => store.state('r').patch(bad, () => 1) },
   { name: 'state.patch(update)', call: (store, bad) => store.state('r').patch('k', bad) },
   { name: 'state.list(prefix)', call: (store, bad) => store.state('r').list(bad), allowed: [undefined] },
+  { name: 'state.list(options)', call: (store, bad) => store.state('r').list('', bad), allowed: [undefined] },
+  {
+    name: 'state.list(consistency)',
+    call: (store, bad) => store.state('r').list('', { consistency: bad }),
+    allowed: [undefined],
+  },
   { name: 'state.at(point)', call: (store, bad) => store.state('r').at(bad), allowed: [5] },
   { name: 'state.history(key)', call: (store, bad) => store.state('r').history(bad), allowed: [undefined] },
   { name: 'state.diff(a)', call: (store, bad) => store.state('r').diff(bad, 1), allowed: [5] },
@@ -308,6 +319,10 @@ onEveryBackend('arguments of a wrong type', (home) => {
       await refuses(() => EventStore.open(anything(bad)), 'NQ_CONFIG')
       await refuses(() => home.open({ redis: anything(bad) }), 'NQ_CONFIG')
       await refuses(() => home.open({ limits: anything(bad) }), 'NQ_CONFIG')
+      await refuses(() => home.open({ cache: anything(bad) }), 'NQ_CONFIG', 'cache is')
+      await refuses(() => home.open({ cache: { ttl: anything(bad) } }), 'NQ_CONFIG', 'cache.ttl is')
+      await refuses(() => home.open({ retention: anything(bad) }), 'NQ_CONFIG', 'retention is')
+      await refuses(() => home.open({ retention: { logs: anything(bad) } }), 'NQ_CONFIG', 'retention.logs is')
       await refuses(() => home.open({ clock: anything(bad) }), 'NQ_CONFIG', 'clock')
       await refuses(() => home.open({ adapter: anything(bad) }), 'NQ_CONFIG', 'adapter')
       await refuses(() => home.open({ prefix: anything(bad) }), 'NQ_CONFIG', 'prefix')
@@ -325,6 +340,10 @@ onEveryBackend('members that don’t exist', (home) => {
   > = [
     ['option', (home) => home.open(anything({ typo: 1 })), 'NQ_CONFIG'],
     ['limit', (home) => home.open({ limits: anything({ typo: 1 }) }), 'NQ_CONFIG'],
+    ['cache option', (home) => home.open({ cache: anything({ typo: 1 }) }), 'NQ_CONFIG'],
+    ['cached life', (home) => home.open({ cache: { ttl: anything({ typo: 1 }) } }), 'NQ_CONFIG'],
+    ['retention option', (home) => home.open({ retention: anything({ typo: 1 }) }), 'NQ_CONFIG'],
+    ['log retention option', (home) => home.open({ retention: { logs: anything({ typo: 1 }) } }), 'NQ_CONFIG'],
     ['redis option', () => EventStore.open({ adapter: 'redis', redis: anything({ typo: 1 }) }), 'NQ_CONFIG'],
     ['tls option', () => EventStore.open({ adapter: 'redis', redis: { tls: anything({ typo: 1 }) } }), 'NQ_CONFIG'],
     ['event', (_home, store) => store.append('s', { ...note, typo: 1 }), 'NQ_INVALID_EVENT'],
@@ -338,6 +357,9 @@ onEveryBackend('members that don’t exist', (home) => {
     ['envelope', (_home, store) => store.state('r', anything({ typo: 1 })), 'NQ_INVALID_EVENT'],
     ['set option', (_home, store) => store.state('r').set('k', 1, anything({ typo: 1 })), 'NQ_VALIDATION'],
     ['get option', (_home, store) => store.state('r').get('k', anything({ typo: 1 })), 'NQ_VALIDATION'],
+    ['getAll option', (_home, store) => store.state('r').getAll(anything({ typo: 1 })), 'NQ_VALIDATION'],
+    ['has option', (_home, store) => store.state('r').has('k', anything({ typo: 1 })), 'NQ_VALIDATION'],
+    ['list option', (_home, store) => store.state('r').list('', anything({ typo: 1 })), 'NQ_VALIDATION'],
     ['reduceState option', () => reduceState([], anything({ typo: 1 })), 'NQ_VALIDATION'],
   ]
   test.each(known)('%s', async (_what, call, code) => {
@@ -384,6 +406,28 @@ onEveryBackend('numbers and dates that are none', (home) => {
     }
     expect(await store.indexRead('k')).toEqual([])
     await expectNothingStored(store)
+  })
+})
+
+describe('lives, sizes and counts of the options', () => {
+  const { NaN: none, POSITIVE_INFINITY: infinity } = Number
+  /** Each option, and what is no mistake there. */
+  const options: Array<[name: string, set: (value: never) => StoreOptions, fine: unknown[], bad: unknown[]]> = [
+    ...['active', 'completed', 'failed'].flatMap((status): typeof options => [
+      [`cache.ttl.${status}`, (value) => ({ cache: { ttl: { [status]: value } } }), lives.fine, lives.bad],
+      [`retention.${status}`, (value) => ({ retention: { [status]: value } }), lives.fine, lives.bad],
+    ]),
+    ['retention.logs.maxAge', (maxAge) => ({ retention: { logs: { maxAge } } }), lives.fine, lives.bad],
+    ['retention.logs.maxBytes', (maxBytes) => ({ retention: { logs: { maxBytes } } }), [1, infinity], [0]],
+    ['cache.maxBytes', (maxBytes) => ({ cache: { maxBytes } }), [1, 2 ** 53 - 1], [0, infinity]],
+    ['cache.enabled', (enabled) => ({ cache: { enabled } }), [true, false], [0, 1]],
+    ['snapshotEvery', (snapshotEvery) => ({ snapshotEvery }), [0, -0, 1, 2 ** 53 - 1], [infinity]],
+  ]
+  test.each(options)('%s', async (name, set, fine, bad) => {
+    for (const value of [undefined, ...fine]) await (await EventStore.open(set(value as never))).close()
+    for (const value of [...bad, -1, 0.5e-3, 2 ** 53, none, -infinity, null, '1', 'Infinity', 1n, {}, [1]]) {
+      await refuses(() => EventStore.open(set(value as never)), 'NQ_CONFIG', `${name} is`)
+    }
   })
 })
 

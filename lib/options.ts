@@ -16,6 +16,18 @@ const count = (least: number, most: number): Check => {
   const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most
   return (value, name) => expect(isCount(value), value, name, `a whole number from ${least} to ${most}`)
 }
+const flag: Check = (value, name) => expect(typeof value === 'boolean', value, name, 'true or false')
+const endless =
+  (check: Check): Check =>
+  (value, name) => {
+    if (value !== Number.POSITIVE_INFINITY) check(value, name)
+  }
+/** A thousand years; finer than a millisecond no backend counts. */
+const LONGEST_LIFE = 1000 * 365 * 86_400
+const life = endless((value, name) => {
+  const isLife = typeof value === 'number' && value >= 0.001 && value <= LONGEST_LIFE
+  expect(isLife, value, name, `seconds from 0.001 to ${LONGEST_LIFE} (1000 years), or Infinity`)
+})
 const pem: Check = (value, name) => {
   if (typeof value !== 'string' || !value.includes('-----BEGIN CERTIFICATE-----'))
     throw config(`${name} is not a certificate in PEM form.`)
@@ -51,11 +63,18 @@ const LIMITS = {
   maxQueuedBytes: count(1, Number.MAX_SAFE_INTEGER),
   appendTimeoutMs: count(1, 2 ** 31 - 1),
 }
+const LIVES = { active: life, completed: life, failed: life }
+const CACHE = { enabled: flag, maxBytes: count(1, Number.MAX_SAFE_INTEGER), ttl: object(LIVES) }
+const LOGS = { maxAge: life, maxBytes: endless(count(1, Number.MAX_SAFE_INTEGER)) }
+const RETENTION = { ...LIVES, logs: object(LOGS) }
 const OPTIONS = {
   adapter: text,
   prefix: text,
   redis: object(REDIS),
   limits: object(LIMITS),
+  cache: object(CACHE),
+  retention: object(RETENTION),
+  snapshotEvery: count(0, Number.MAX_SAFE_INTEGER),
   clock: () => {},
   file: () => {},
   postgres: () => {},
@@ -64,7 +83,7 @@ const OPTIONS = {
 /** The options as JSON, or an `NQ_CONFIG` error. */
 export function packOptions(options: StoreOptions): string {
   object(OPTIONS)(options, 'The options')
-  const { adapter = 'memory', prefix, limits } = options
+  const { adapter = 'memory', prefix, limits, cache, retention, snapshotEvery } = options
   if (adapter === 'file' || adapter === 'postgres') {
     throw config(`The adapter ${shown(adapter)} is not available in this version; use 'memory' or 'redis'.`)
   }
@@ -77,7 +96,16 @@ export function packOptions(options: StoreOptions): string {
   if (tls === false && redis.url?.startsWith('rediss:'))
     throw config('redis.tls is false, but redis.url begins with rediss:.')
   const packedTls = tls === true ? {} : tls || undefined
-  return JSON.stringify({ adapter, prefix, limits, redis: { ...redis, tls: packedTls } })
+  // JSON makes null of Infinity and leaves out what is undefined: for ever, and the default.
+  return JSON.stringify({
+    adapter,
+    prefix,
+    limits,
+    cache,
+    retention,
+    snapshotEvery,
+    redis: { ...redis, tls: packedTls },
+  })
 }
 
 /** A check of an object whose members are known. Members that are `undefined` are absent. */

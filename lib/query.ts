@@ -2,7 +2,7 @@
  * Checks queries, and hands them on as the native side reads them.
  */
 
-import type { GlobalQuery, Query } from '../index.js'
+import type { GlobalQuery, Query, ReadOptions } from '../index.js'
 import { NuxtQueueError, shown } from './errors.js'
 import { toId, toMs } from './time.js'
 
@@ -46,11 +46,18 @@ export function checkOptions<O extends object>(options: O, known: string[]): O {
   return options
 }
 
+/** Whether a read of state is to be strong, or an error. */
+export function isStrong(options: ReadOptions | undefined): boolean {
+  if (options === undefined) return false
+  return checkConsistency(checkOptions(options, ['consistency']).consistency) === 'strong'
+}
+
 /** `'cached'`, `'strong'` or `undefined`, or an error. */
-export function checkConsistency(consistency: unknown): void {
+function checkConsistency<C>(consistency: C): C {
   if (consistency !== undefined && consistency !== 'cached' && consistency !== 'strong') {
     throw invalid('consistency', consistency, "'cached' or 'strong'")
   }
+  return consistency
 }
 
 /** A number of things that are wanted: a positive whole number, or `undefined`. */

@@ -4,7 +4,7 @@ import { NuxtQueueError, unwrap } from './errors.js'
 import type { EventStore } from './event-store.js'
 import { toJson } from './json.js'
 import type { AnyEvent } from './pack.js'
-import { checkConsistency, checkOptions, invalid } from './query.js'
+import { checkOptions, invalid, isStrong } from './query.js'
 import { timestampOf, toPoint } from './time.js'
 
 /** What the states of a store share. */
@@ -17,6 +17,7 @@ export interface Home {
 
 type Envelope = surface.EventEnvelope & { runId: string }
 type Values = Record<string, unknown>
+type ReadOptions = surface.ReadOptions | undefined
 
 /** The state of a run; documented in `index.d.ts`. */
 export class RunState implements Pick<surface.RunState, keyof surface.RunState> {
@@ -34,20 +35,24 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     return new RunState(home, home.bridge.store.runStream(runId), { ...envelope, runId })
   }
 
-  async get(key: string, options?: { consistency?: 'cached' | 'strong' }): Promise<unknown> {
-    checkKey(key)
-    if (options !== undefined) checkConsistency(checkOptions(options, ['consistency']).consistency)
-    const value = await this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key))
+  async get(key: string, options?: ReadOptions): Promise<unknown> {
+    const value = await this.#get(key, options)
     return value === '' ? undefined : JSON.parse(value)
   }
 
-  async getAll(): Promise<Values> {
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateGetAll(ticket, runId)))
+  async getAll(options?: ReadOptions): Promise<Values> {
+    const strong = isStrong(options)
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateGetAll(ticket, runId, strong)))
   }
 
-  async has(key: string): Promise<boolean> {
+  async has(key: string, options?: ReadOptions): Promise<boolean> {
+    return (await this.#get(key, options)) !== ''
+  }
+
+  #get(key: string, options: ReadOptions): Promise<string> {
     checkKey(key)
-    return (await this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key))) !== ''
+    const strong = isStrong(options)
+    return this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key, strong))
   }
 
   async set(key: string, value: unknown, options: { ttl?: number } = {}): Promise<void> {
@@ -118,9 +123,10 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     }
   }
 
-  async list(prefix = ''): Promise<string[]> {
+  async list(prefix = '', options?: ReadOptions): Promise<string[]> {
     checkKey(prefix, 'prefix')
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateList(ticket, runId, prefix)))
+    const strong = isStrong(options)
+    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateList(ticket, runId, prefix, strong)))
   }
 
   async at(point: surface.Point): Promise<Values> {

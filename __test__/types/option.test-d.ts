@@ -10,17 +10,26 @@ const store = await EventStore.open({
   redis: { url: 'rediss://localhost', password: 'secret', db: 1, tls: true },
   limits: { maxEventBytes: 4096, maxQueuedBytes: 1_000_000, appendTimeoutMs: 5000 },
   clock: new VirtualClock(),
+  cache: { enabled: true, maxBytes: 1 << 20, ttl: { active: 60, completed: 0.5, failed: Infinity } },
+  retention: { active: Infinity, completed: 60, failed: 60, logs: { maxAge: 3600, maxBytes: 1 << 20 } },
+  snapshotEvery: 0,
 })
 expectTypeOf(store.stats()).toEqualTypeOf<StoreStats>()
 expectTypeOf(store.close()).toEqualTypeOf<Promise<void>>()
 // @ts-expect-error no such adapter
 await EventStore.open({ adapter: 'kafka' })
-// @ts-expect-error this version has no cache, so no option for it
-await EventStore.open({ cache: { enabled: true } })
-// @ts-expect-error this version has no retention
-await EventStore.open({ retention: { active: 60 } })
-// @ts-expect-error this version writes no snapshots by itself
-await EventStore.open({ snapshotEvery: 100 })
+// @ts-expect-error a switch is on or off
+await EventStore.open({ cache: { enabled: 1 } })
+// @ts-expect-error a size is a number of bytes
+await EventStore.open({ cache: { maxBytes: '64 MiB' } })
+// @ts-expect-error a life is a number of seconds
+await EventStore.open({ cache: { ttl: { active: '1d' } } })
+// @ts-expect-error canceled runs count as completed
+await EventStore.open({ retention: { canceled: 60 } })
+// @ts-expect-error logs have no status
+await EventStore.open({ retention: { logs: { completed: 60 } } })
+// @ts-expect-error 0 turns snapshots off
+await EventStore.open({ snapshotEvery: false })
 // @ts-expect-error a port is a number
 await EventStore.open({ redis: { port: '6379' } })
 // @ts-expect-error a clock of one's own would not reach the native side

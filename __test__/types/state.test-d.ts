@@ -25,11 +25,14 @@ expectTypeOf(state).toEqualTypeOf<RunState<Training>>()
 expectTypeOf(await state.get('epoch')).toEqualTypeOf<number | undefined>()
 expectTypeOf(await state.get('loss', { consistency: 'strong' })).toEqualTypeOf<number | null | undefined>()
 expectTypeOf(await state.getAll()).toEqualTypeOf<Partial<Training>>()
+expectTypeOf(await state.getAll({ consistency: 'cached' })).toEqualTypeOf<Partial<Training>>()
 expectTypeOf(await state.has('status')).toEqualTypeOf<boolean>()
+expectTypeOf(await state.has('status', { consistency: 'strong' })).toEqualTypeOf<boolean>()
 await state.set('status', 'done', { ttl: 60_000 })
 await state.setBatch({ epoch: 2, loss: null })
 expectTypeOf(await state.patch('epoch', (epoch) => (epoch ?? 0) + 1)).toEqualTypeOf<number>()
 expectTypeOf(await state.list('e')).toEqualTypeOf<string[]>()
+expectTypeOf(await state.list(undefined, { consistency: 'strong' })).toEqualTypeOf<string[]>()
 expectTypeOf(await state.snapshot()).toEqualTypeOf<EventRecord<'state.snapshot'>>()
 // @ts-expect-error no such key
 await state.get('epochs')
@@ -37,6 +40,8 @@ await state.get('epochs')
 await state.set('epoch', '2')
 // @ts-expect-error the wrong literal
 await state.set('status', 'finished')
+// @ts-expect-error there are two consistencies
+await state.getAll({ consistency: 'eventual' })
 // @ts-expect-error no such key in a batch
 await state.setBatch({ epochs: 2 })
 // @ts-expect-error the ttl is a number of milliseconds

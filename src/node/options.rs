@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use crate::backend::redis::{Address, RedisOptions, TlsOptions};
 use crate::backend::{Glob, Selector};
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::event::EventId;
 use crate::state::Point;
-use crate::store::{Limits, Query, StoreOptions};
+use crate::store::{CacheOptions, Limits, Lives, LogRetention, Query, RetentionOptions, StoreOptions};
 
 /// Reads a JSON argument. The text is never part of the message: it may hold a password.
 pub(super) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
@@ -26,6 +26,11 @@ pub(super) struct OptionsInput {
     prefix: Option<String>,
     redis: Option<RedisInput>,
     limits: Option<LimitsInput>,
+    #[serde(default)]
+    cache: CacheInput,
+    #[serde(default)]
+    retention: RetentionInput,
+    snapshot_every: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,6 +60,83 @@ struct LimitsInput {
     append_timeout_ms: Option<u64>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct CacheInput {
+    enabled: Option<bool>,
+    max_bytes: Option<u64>,
+    ttl: LivesInput,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RetentionInput {
+    #[serde(flatten)]
+    lives: LivesInput,
+    logs: LogsInput,
+}
+
+/// Seconds; `null` is for ever, as JSON knows no infinity, and what is absent is the default.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct LivesInput {
+    #[serde(deserialize_with = "present")]
+    active: Option<Option<f64>>,
+    #[serde(deserialize_with = "present")]
+    completed: Option<Option<f64>>,
+    #[serde(deserialize_with = "present")]
+    failed: Option<Option<f64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct LogsInput {
+    max_age: Option<f64>,
+    max_bytes: Option<u64>,
+}
+
+/// Tells `null` from what is absent.
+fn present<'de, D: Deserializer<'de>>(value: D) -> std::result::Result<Option<Option<f64>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+fn life(name: &str, seconds: Option<f64>) -> Result<Option<Duration>> {
+    let life = |seconds| Duration::try_from_secs_f64(seconds);
+    seconds.map(life).transpose().map_err(|_| Error::new(Code::Config, format!("{name} is out of range.")))
+}
+
+impl CacheInput {
+    fn into_options(self) -> Result<CacheOptions> {
+        let defaults = CacheOptions::default();
+        Ok(CacheOptions {
+            enabled: self.enabled.unwrap_or(defaults.enabled),
+            max_bytes: self.max_bytes.unwrap_or(defaults.max_bytes),
+            ttl: self.ttl.into_lives("cache.ttl", defaults.ttl)?,
+        })
+    }
+}
+
+impl RetentionInput {
+    fn into_options(self) -> Result<RetentionOptions> {
+        let lives = self.lives.into_lives("retention", RetentionOptions::default().lives)?;
+        let max_age = life("retention.logs.maxAge", self.logs.max_age)?;
+        Ok(RetentionOptions { lives, logs: LogRetention { max_age, max_bytes: self.logs.max_bytes } })
+    }
+}
+
+impl LivesInput {
+    fn into_lives(self, name: &str, defaults: Lives) -> Result<Lives> {
+        let choose = |member: &str, given: Option<Option<f64>>, default| {
+            given.map_or(Ok(default), |seconds| life(&format!("{name}.{member}"), seconds))
+        };
+        Ok(Lives {
+            active: choose("active", self.active, defaults.active)?,
+            completed: choose("completed", self.completed, defaults.completed)?,
+            failed: choose("failed", self.failed, defaults.failed)?,
+        })
+    }
+}
+
 impl OptionsInput {
     pub(super) fn into_options(self, clock: Option<Arc<dyn Clock>>) -> Result<StoreOptions> {
         let mut options = match self.adapter.as_deref() {
@@ -71,6 +153,9 @@ impl OptionsInput {
             max_queued_bytes: limits.max_queued_bytes.unwrap_or(defaults.max_queued_bytes),
             append_timeout: limits.append_timeout_ms.map_or(defaults.append_timeout, Duration::from_millis),
         };
+        options.cache = self.cache.into_options()?;
+        options.retention = self.retention.into_options()?;
+        options.snapshot_every = self.snapshot_every.unwrap_or(options.snapshot_every);
         Ok(options)
     }
 }
@@ -167,6 +252,42 @@ impl PointInput {
                 ms if ms < 0.0 => Ok(Point::Event(EventId::MIN)),
                 ms => Ok(Point::Time(ms as u64)),
             },
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn options(json: &str) -> Result<StoreOptions> {
+        parse::<OptionsInput>("The options", json)?.into_options(None)
+    }
+
+    #[test]
+    fn what_is_absent_is_the_default_and_null_is_for_ever() {
+        let defaults = StoreOptions::memory();
+        let absent = options("{}").unwrap();
+        assert_eq!((absent.cache, absent.retention), (defaults.cache, defaults.retention));
+        assert_eq!(absent.snapshot_every, defaults.snapshot_every);
+        let given = r#"{"cache":{"enabled":false,"maxBytes":5,"ttl":{"active":0.25}},
+            "retention":{"completed":null,"failed":60,"logs":{"maxAge":1.5,"maxBytes":null}},"snapshotEvery":0}"#;
+        let given = options(given).unwrap();
+        let ttl = Lives { active: Some(Duration::from_millis(250)), ..defaults.cache.ttl };
+        assert_eq!(given.cache, CacheOptions { enabled: false, max_bytes: 5, ttl });
+        let lives = Lives { completed: None, failed: Some(Duration::from_secs(60)), ..defaults.retention.lives };
+        let logs = LogRetention { max_age: Some(Duration::from_millis(1500)), max_bytes: None };
+        assert_eq!(given.retention, RetentionOptions { lives, logs });
+        assert_eq!(given.snapshot_every, 0);
+    }
+
+    #[test]
+    fn a_life_that_is_no_duration_is_refused_by_name() {
+        for seconds in ["-1", "1e300"] {
+            let json = format!(r#"{{"retention":{{"logs":{{"maxAge":{seconds}}}}}}}"#);
+            let error = options(&json).map(|_| ()).unwrap_err();
+            assert_eq!((error.code(), error.message()), (Code::Config, "retention.logs.maxAge is out of range."));
         }
     }
 }

@@ -172,9 +172,9 @@ impl NativeStore {
         })
     }
 
-    /// The value of a key as JSON; empty if it is absent.
+    /// The value of a key as JSON; empty if it is absent. `strong`: as the newest event says.
     #[napi(catch_unwind)]
-    pub fn state_get(&self, ticket: f64, run_id: String, key: String) -> Option<String> {
+    pub fn state_get(&self, ticket: f64, run_id: String, key: String, _strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
         self.outlet.begin(ticket, async move { state?.get(&key).await.map(Option::unwrap_or_default) })
     }
@@ -192,14 +192,14 @@ impl NativeStore {
 
     /// All keys and values as a JSON object.
     #[napi(catch_unwind)]
-    pub fn state_get_all(&self, ticket: f64, run_id: String) -> Option<String> {
+    pub fn state_get_all(&self, ticket: f64, run_id: String, _strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
         self.outlet.begin(ticket, async move { state?.get_all().await })
     }
 
     /// Keys as a JSON array.
     #[napi(catch_unwind)]
-    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String) -> Option<String> {
+    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String, _strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
         self.outlet.begin(ticket, async move { state?.list(&prefix).await.map(|keys| json(&keys)) })
     }

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 pub use self::check::{MAX_NAME_BYTES, MAX_TYPE_BYTES};
 use self::intake::Intake;
 pub use self::intake::{Outcomes, Outlet};
-pub use self::options::{BackendOptions, Limits, StoreOptions};
+pub use self::options::{BackendOptions, CacheOptions, Limits, Lives, LogRetention, RetentionOptions, StoreOptions};
 pub(crate) use self::projection::Projection;
 use self::projection::Projections;
 pub use self::query::Query;
@@ -108,9 +108,9 @@ impl EventStore {
     /// Opens a store without waiting. Outcomes of [`EventStore::submit`] that don't come at once
     /// go to the outlet.
     pub fn open_lazily(options: StoreOptions, outlet: Outlet) -> Result<EventStore> {
-        let StoreOptions { backend, prefix, limits, clock, cache_bytes } = options;
+        options.check()?;
+        let StoreOptions { backend, prefix, limits, clock, cache, retention: _, snapshot_every: _ } = options;
         check::argument("The prefix", &prefix).map_err(|error| Error::new(Code::Config, error.message()))?;
-        limits.check()?;
         let intake = Arc::new(Intake::new(limits.max_queued_bytes, outlet));
         let backend: Arc<dyn Backend> = match backend {
             BackendOptions::Memory => Arc::new(Memory::new(clock.clone())),
@@ -119,7 +119,7 @@ impl EventStore {
             }
         };
         intake.connect(&backend);
-        let projections = Projections::new(cache_bytes);
+        let projections = Projections::new(cache.max_bytes);
         let (serial, closed) = (AtomicU64::new(0), watch::channel(false).0);
         Ok(EventStore {
             shared: Arc::new(Shared { backend, intake, projections, clock, limits, prefix, serial, closed }),
