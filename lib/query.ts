@@ -76,7 +76,7 @@ function pack(target: object, query: Omit<Query, 'stream'>, limit: number | unde
   const { types, startTime, endTime, after, before, order, consistency } = query
   if (types !== undefined && !Array.isArray(types)) throw invalid('types', types, 'an array of event types')
   if (order !== undefined && order !== 'asc' && order !== 'desc') throw invalid('order', order, "'asc' or 'desc'")
-  checkConsistency(consistency)
+  const strong = checkConsistency(consistency) === 'strong' || undefined
   return JSON.stringify({
     ...target,
     types: types?.map((type) => checkName(type, 'types')),
@@ -86,6 +86,7 @@ function pack(target: object, query: Omit<Query, 'stream'>, limit: number | unde
     before: before === undefined ? undefined : toId(before, 'before'),
     limit: checkLimit(limit),
     descending: order === 'desc',
+    strong,
   })
 }
 

@@ -28,6 +28,8 @@ pub enum Code {
     Backend,
     /// Stored data can't be read as what it should be.
     Corrupt,
+    /// What was asked for was trimmed. Begin with what is kept.
+    Trimmed,
     /// A defect of this crate.
     Internal,
 }
@@ -46,6 +48,7 @@ impl Code {
             Code::Config => "NQ_CONFIG",
             Code::Backend => "NQ_BACKEND",
             Code::Corrupt => "NQ_CORRUPT",
+            Code::Trimmed => "NQ_TRIMMED",
             Code::Internal => "NQ_INTERNAL",
         }
     }

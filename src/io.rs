@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
+use std::task::{Context, Waker};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinHandle;
@@ -16,6 +17,18 @@ static IO: OnceLock<Result<Handle>> = OnceLock::new();
 /// The runtime of the I/O thread, started at the first call.
 pub(crate) fn handle() -> Result<&'static Handle> {
     IO.get_or_init(start).as_ref().map_err(Clone::clone)
+}
+
+/// Does what can be done of a task now, on the calling thread, and the rest in the background.
+pub(crate) fn begin(task: impl Future<Output = ()> + Send + 'static) {
+    let Ok(io) = handle() else { return };
+    let mut task = Box::pin(task);
+    let entered = io.enter();
+    let done = task.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    drop(entered);
+    if !done {
+        io.spawn(task);
+    }
 }
 
 fn start() -> Result<Handle> {

@@ -7,8 +7,9 @@
 //! * [`clock`]: where the current time comes from.
 //! * [`event`]: ids, new events, and stored events as the JSON text that callers receive.
 //! * [`backend`]: the contract of a home for events, and its implementations.
-//! * [`store`]: [`EventStore`]: checks, order, limits, queries, subscriptions.
-//! * [`state`]: [`RunState`] and the reducers, folded from a run's events.
+//! * [`run`]: what the events of a run amount to: the reducers.
+//! * [`store`]: [`EventStore`]: checks, order, limits, queries, subscriptions, cache, retention.
+//! * [`state`]: [`RunState`], the state of a run as users ask for it.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
 //! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
@@ -34,6 +35,7 @@ pub mod event;
 mod io;
 #[cfg(feature = "node")]
 mod node;
+pub mod run;
 pub mod state;
 pub mod store;
 
@@ -41,4 +43,4 @@ pub use clock::{Clock, SystemClock, VirtualClock};
 pub use error::{Code, Error, Result};
 pub use event::{Envelope, EventId, Events, Field, NewEvent};
 pub use state::RunState;
-pub use store::{AppendOptions, EventStore, Query, StoreOptions};
+pub use store::{AppendOptions, Consistency, EventStore, Query, StoreOptions};

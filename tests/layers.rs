@@ -1,7 +1,7 @@
 //! The layers of the crate: who may know whom. Reads the sources, and fails on a wrong arrow.
 //!
-//! `node → state → store → backend → event → error`, with `clock` and `io` at the bottom. Backends
-//! don't know each other, and no layer below `state` knows the meaning of an event type.
+//! `node → state → store → (run, backend) → event → error`, with `clock` and `io` at the bottom.
+//! Backends don't know each other, and what an event type means is known to `run` and `state` alone.
 
 #![allow(
     missing_docs,
@@ -16,18 +16,19 @@ use std::fs;
 use std::path::Path;
 
 /// What each layer may name, as paths from the crate's root; a path stands for all below it.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("error", &[]),
     ("clock", &[]),
     ("io", &["error"]),
     ("event", &["error"]),
     ("backend", &["event", "clock", "io", "error"]),
-    ("store", &["backend", "event", "clock", "io", "error"]),
+    ("run", &["event", "error"]),
+    ("store", &["run", "backend", "event", "clock", "io", "error"]),
     // Of a backend, state sees what an append came to, and nothing else.
-    ("state", &["store", "backend::Receipt", "event", "error"]),
-    ("node", &["state", "store", "backend", "event", "clock", "io", "error"]),
+    ("state", &["store", "run", "backend::Receipt", "event", "error"]),
+    ("node", &["state", "store", "run", "backend", "event", "clock", "io", "error"]),
     // The crate's root shows what there is.
-    ("lib", &["state", "store", "backend", "event", "clock", "error"]),
+    ("lib", &["state", "store", "run", "backend", "event", "clock", "error"]),
 ];
 
 /// Who may name one backend in particular: where a store is put together, and where its options are.
@@ -38,7 +39,7 @@ const FAMILIES: [&str; 9] =
     ["flow.", "step.", "state.", "log.", "trigger.", "worker.", "instance.", "emit", "registry."];
 
 /// Layers that give event types a meaning, or pass on what users say.
-const KNOW_TYPES: [&str; 2] = ["state", "node"];
+const KNOW_TYPES: [&str; 3] = ["run", "state", "node"];
 
 /// Crates that belong to one place.
 const OWNED_CRATES: [(&str, &str); 4] =
@@ -263,7 +264,7 @@ fn wrong_arrows_are_found() {
 fn right_arrows_are_let_through() {
     for (path, text) in [
         ("store/query.rs", "use super::check;\nuse crate::backend::{Backend, Glob};"),
-        ("state/run_state.rs", "use crate::backend::Receipt;\nuse super::fold::Point;"),
+        ("state/run_state.rs", "use crate::backend::Receipt;\nuse super::point::Point;"),
         ("backend/redis/mod.rs", "use redis::Value;\nuse super::{Glob, Hub};\nmod wire;"),
         ("store/mod.rs", "// use napi::Env, crate::state\n/// `crate::state`\nuse crate::backend::redis::Redis;"),
         ("event/mod.rs", "#[cfg(test)]\nmod tests { use crate::store::Query; }"),

@@ -24,7 +24,8 @@ use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::state::Point;
 use nuxt_queue_core::{
-    AppendOptions, Envelope, EventId, EventStore, Events, NewEvent, Query, RunState, StoreOptions, VirtualClock,
+    AppendOptions, Consistency, Envelope, EventId, EventStore, Events, NewEvent, Query, RunState, StoreOptions,
+    VirtualClock,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -241,6 +242,7 @@ impl Play {
             before: id(&ask.before),
             limit: ask.limit,
             descending: ask.descending,
+            ..Query::default()
         }
     }
 
@@ -433,7 +435,7 @@ async fn time_travel(store: &EventStore, clock: Option<&VirtualClock>, changes: 
             let events = plain(&store.query(Query::stream("nq:flow:p5")).await.unwrap());
             let all = events.values().flatten();
             prop_assert_eq!(
-                parsed(&state.get_all().await.unwrap()),
+                parsed(&state.get_all(Consistency::Cached).await.unwrap()),
                 reduce(all, store.now_ms()),
                 "now, after {:?}",
                 change

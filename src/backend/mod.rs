@@ -12,6 +12,7 @@ mod watch;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -48,6 +49,28 @@ pub struct Append {
     pub deadline: Instant,
     /// What the append weighs against the limits, in bytes.
     pub size: usize,
+    /// What is to be done once it is stored; handed back with the outcome.
+    pub after: Option<AfterStored>,
+}
+
+/// Something that is done once an append is stored, before anyone hears of it.
+pub struct AfterStored(Box<dyn FnOnce() + Send>);
+
+impl AfterStored {
+    /// Must not block.
+    pub fn new(action: impl FnOnce() + Send + 'static) -> Self {
+        AfterStored(Box::new(action))
+    }
+
+    pub(crate) fn run(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for AfterStored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AfterStored")
+    }
 }
 
 /// Where the outcome of an append goes.
@@ -93,6 +116,33 @@ pub struct Settled {
     pub size: usize,
     /// What became of it.
     pub result: Result<Receipt>,
+    /// What is to be done if it was stored.
+    pub after: Option<AfterStored>,
+}
+
+impl Append {
+    /// The append with its outcome.
+    pub(crate) fn settled(self, result: Result<Receipt>) -> Settled {
+        Settled { completion: self.completion, size: self.size, result, after: self.after }
+    }
+}
+
+/// Whom a backend reports to.
+#[derive(Clone)]
+pub struct Upwards {
+    /// Takes the outcomes of appends.
+    pub settle: Arc<dyn Settle>,
+    /// Is told what others have changed.
+    pub invalidate: Arc<dyn Invalidate>,
+}
+
+/// Is told by a backend what others have changed.
+pub trait Invalidate: Send + Sync {
+    /// This stream is not what it was.
+    fn changed(&self, stream: &str);
+
+    /// Any stream may not be what it was.
+    fn all_changed(&self);
 }
 
 /// Takes the outcomes of appends that did not end within [`Backend::submit`].
@@ -246,6 +296,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Where the streams end now, so that a subscription can begin after it.
     fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions>;
+
+    /// Whether [`Invalidate`] is told, within moments, when someone else changes a stream that was
+    /// read here and has not been written here since.
+    fn tracks(&self) -> bool;
 
     /// How often appends were sent, several at a time.
     fn pipelines(&self) -> u64;

@@ -113,6 +113,24 @@ impl Events {
         self.places.extend(other.places.into_iter().map(moved));
     }
 
+    /// The events with ids in a range, both ends included; the ids have to be ascending.
+    pub(crate) fn between(&self, from: EventId, to: EventId) -> impl DoubleEndedIterator<Item = EventRef<'_>> {
+        let first = self.places.partition_point(|place| place.id < from);
+        let end = self.places.partition_point(|place| place.id <= to);
+        self.iter().skip(first).take(end.saturating_sub(first))
+    }
+
+    /// All events but the first.
+    pub(crate) fn without_first(mut self) -> Events {
+        let Some(start) = self.places.get(1).map(|second| second.record.start) else { return Events::default() };
+        self.text.drain(..start);
+        self.places.remove(0);
+        for place in &mut self.places {
+            place.record = place.record.start - start..place.record.end - start;
+        }
+        self
+    }
+
     /// Keeps the first `count` events.
     pub fn truncate(&mut self, count: usize) {
         self.places.truncate(count);

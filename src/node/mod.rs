@@ -26,5 +26,5 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 /// Folds the events of a run (a JSON array of records) into its status (JSON), or an error.
 #[napi(catch_unwind)]
 pub fn reduce_run(events: String) -> String {
-    outcome::text(crate::state::reduce_run(&events).map(|status| outcome::json(&status)))
+    outcome::text(crate::run::reduce_run(&events).map(|status| outcome::json(&status)))
 }

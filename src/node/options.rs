@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
 use crate::event::EventId;
 use crate::state::Point;
-use crate::store::{CacheOptions, Limits, Lives, LogRetention, Query, RetentionOptions, StoreOptions};
+use crate::store::{CacheOptions, Consistency, Limits, Lives, LogRetention, Query, RetentionOptions, StoreOptions};
 
 /// Reads a JSON argument. The text is never part of the message: it may hold a password.
 pub(super) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
@@ -194,6 +194,8 @@ pub(super) struct QueryInput {
     limit: Option<f64>,
     #[serde(default)]
     descending: bool,
+    #[serde(default)]
+    strong: bool,
 }
 
 impl QueryInput {
@@ -216,6 +218,7 @@ impl QueryInput {
             },
             limit: self.limit.map(|limit| limit as usize),
             descending: self.descending,
+            consistency: if self.strong { Consistency::Strong } else { Consistency::Cached },
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Envelope, Field};
 use crate::state::RunState;
-use crate::store::EventStore;
+use crate::store::{Consistency, EventStore};
 
 /// A store, with the callback that its outcomes go to.
 #[napi]
@@ -174,9 +174,10 @@ impl NativeStore {
 
     /// The value of a key as JSON; empty if it is absent. `strong`: as the newest event says.
     #[napi(catch_unwind)]
-    pub fn state_get(&self, ticket: f64, run_id: String, key: String, _strong: bool) -> Option<String> {
+    pub fn state_get(&self, ticket: f64, run_id: String, key: String, strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.get(&key).await.map(Option::unwrap_or_default) })
+        self.outlet
+            .begin(ticket, async move { state?.get(&key, consistency(strong)).await.map(Option::unwrap_or_default) })
     }
 
     /// The value of a key as JSON (empty if it is absent), after the id of the run's last event
@@ -192,16 +193,17 @@ impl NativeStore {
 
     /// All keys and values as a JSON object.
     #[napi(catch_unwind)]
-    pub fn state_get_all(&self, ticket: f64, run_id: String, _strong: bool) -> Option<String> {
+    pub fn state_get_all(&self, ticket: f64, run_id: String, strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.get_all().await })
+        self.outlet.begin(ticket, async move { state?.get_all(consistency(strong)).await })
     }
 
     /// Keys as a JSON array.
     #[napi(catch_unwind)]
-    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String, _strong: bool) -> Option<String> {
+    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String, strong: bool) -> Option<String> {
         let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.list(&prefix).await.map(|keys| json(&keys)) })
+        self.outlet
+            .begin(ticket, async move { state?.list(&prefix, consistency(strong)).await.map(|keys| json(&keys)) })
     }
 
     /// The state at a point as a JSON object.
@@ -244,6 +246,10 @@ impl NativeStore {
         }
         Ok(RunState::new(&self.store, run_id, fields))
     }
+}
+
+fn consistency(strong: bool) -> Consistency {
+    if strong { Consistency::Strong } else { Consistency::Cached }
 }
 
 fn read_point(point: &str) -> Result<crate::state::Point> {

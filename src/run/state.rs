@@ -228,17 +228,18 @@ impl BackwardFold {
             Effect::Changes(changes) => (changes, false),
             Effect::Replaces(values) => (values, true),
         };
-        for change in changes.iter().rev().filter(|change| !self.decided.contains_key(&*change.key)) {
-            let value = change.value.map(|json| Value { json: json.into(), expires_ms: change.expires_ms });
-            self.decided.insert((&*change.key).into(), value);
+        for Change { key, value, expires_ms } in changes.iter().rev() {
+            if !self.decided.contains_key(&**key) {
+                let value = value.map(|json| Value { json: json.into(), expires_ms: *expires_ms });
+                self.decided.insert((&**key).into(), value);
+            }
         }
         is_whole
     }
 
     /// The state, once everything that matters was taken.
     pub fn finish(self) -> State {
-        let values: BTreeMap<_, _> =
-            self.decided.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let values: BTreeMap<_, _> = self.decided.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
         let bytes = values.iter().map(|(key, value)| weigh(key, value)).sum();
         State { values, bytes }
     }

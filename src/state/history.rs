@@ -142,9 +142,7 @@ fn same_json(a: &str, b: &str) -> bool {
 impl Diff {
     /// The diff as a JSON object with `added`, `removed`, `changed` and `events`.
     pub fn to_json(&self) -> String {
-        let plain = |members: &BTreeMap<String, String>| {
-            object(members.iter().map(|(key, value)| (&**key, &**value)))
-        };
+        let plain = |members: &BTreeMap<String, String>| object(members.iter().map(|(key, value)| (&**key, &**value)));
         let changed: BTreeMap<&str, String> =
             self.changed.iter().map(|(key, (from, to))| (&**key, format!("{{\"from\":{from},\"to\":{to}}}"))).collect();
         let changed = object(changed.iter().map(|(key, value)| (*key, value.as_str())));

@@ -24,7 +24,7 @@ use crate::backend::Invalidate;
 use crate::error::Result;
 use crate::event::{EventId, Events};
 use crate::io;
-use crate::run::{BackwardRun, Phase, Run, Step};
+use crate::run::{BackwardRun, Run, Step};
 
 /// What an entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 384;
@@ -180,18 +180,24 @@ impl Cache {
         (self.epoch.load(Ordering::SeqCst), entry.version.load(Ordering::SeqCst))
     }
 
-    /// What this store appended to a run is with the backend now. Reads from here on see it.
-    pub(super) fn wrote(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
+    /// What this store did to a run is with the backend now: what is in memory is not up to it.
+    pub(super) fn touched(&self, entry: &Entry) {
         entry.version.fetch_add(1, Ordering::SeqCst);
-        let current = self.entries.get(&entry.stream);
-        if let Some(other) = current.filter(|current| !Arc::ptr_eq(current, entry)) {
-            other.version.fetch_add(1, Ordering::SeqCst);
+        // It may have been evicted and be another one by now.
+        if let Some(current) = self.entries.get(&entry.stream).filter(|current| !std::ptr::eq(&**current, entry)) {
+            current.version.fetch_add(1, Ordering::SeqCst);
         }
-        self.follow(reader, entry);
+    }
+
+    /// The same for a stream that need not be in memory.
+    pub(super) fn touched_stream(&self, stream: &str) {
+        if let Some(entry) = self.entries.get(stream) {
+            entry.version.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     /// Reads what was appended, right behind the append, so that the next one who asks need not wait.
-    fn follow(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
+    pub(super) fn follow(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
         let is_wanted = || entry.unseen.load(Ordering::Relaxed) < UNSEEN && entry.content().is_filled();
         if self.max_bytes == 0 || !reader.backend.tracks() || !is_wanted() {
             return;
@@ -208,6 +214,7 @@ impl Cache {
                     let _turn = entry.reading.lock().await;
                     cache.catch_up(&reader, &entry).await
                 };
+                cache.weigh(&entry);
                 entry.following.store(false, Ordering::SeqCst);
                 // Whoever appended meanwhile left it to this one to go on.
                 let go_on = followed.is_ok() && wanted != cache.version(&entry);
@@ -250,22 +257,40 @@ impl Cache {
         let entry = self.entry(stream);
         let arrival = self.arrive(&entry);
         let _turn = entry.reading.lock().await;
-        let missing = entry.content().run().is_none();
-        if missing {
-            self.load_run(reader, &entry).await?;
-        } else if !self.covers(reader, &entry, arrival, consistency) && !self.catch_up(reader, &entry).await? {
-            self.load_run(reader, &entry).await?;
-        } else {
+        let is_known = entry.content().run().is_some()
+            && (self.covers(reader, &entry, arrival, consistency) || self.catch_up(reader, &entry).await?);
+        if is_known {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.counters.misses.fetch_add(1, Ordering::Relaxed);
+            self.load_run(reader, &entry).await?;
         }
-        let mut content = entry.content();
-        let last = content.last_id();
-        let empty = Run::default();
-        let seen = look(content.run().unwrap_or(&empty), last);
-        if self.max_bytes == 0 {
-            content.clear();
+        Ok(self.look(&entry, look))
+    }
+
+    /// Brings a run up to date for the store itself, and looks at it.
+    pub(super) async fn refresh<R>(
+        &self,
+        reader: &Reader,
+        entry: &Entry,
+        look: impl FnOnce(&Run, EventId) -> R,
+    ) -> Result<R> {
+        let _turn = entry.reading.lock().await;
+        let is_known = entry.content().run().is_some() && self.catch_up(reader, entry).await?;
+        if !is_known {
+            self.load_run(reader, entry).await?;
         }
-        Ok(seen)
+        Ok(self.look(entry, look))
+    }
+
+    fn look<R>(&self, entry: &Entry, look: impl FnOnce(&Run, EventId) -> R) -> R {
+        let seen = {
+            let mut content = entry.content();
+            let last = content.last_id();
+            look(content.run().unwrap_or(&Run::default()), last)
+        };
+        self.weigh(entry);
+        seen
     }
 
     /// Brings the timeline of a run up to date and reads in it.
@@ -275,11 +300,11 @@ impl Cache {
         let _turn = entry.reading.lock().await;
         let is_known = entry.content().timeline().is_some()
             && (self.covers(reader, &entry, arrival, query.consistency) || self.catch_up(reader, &entry).await?);
-        if is_known {
-            if let Some(timeline) = entry.content().timeline() {
-                self.counters.hits.fetch_add(1, Ordering::Relaxed);
-                return Ok(select(timeline, query));
-            }
+        let known = entry.content().timeline().filter(|_| is_known).map(|timeline| select(timeline, query));
+        if let Some(events) = known {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            self.weigh(&entry);
+            return Ok(events);
         }
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let (version, read) = self.begin_read(&entry);
@@ -289,7 +314,7 @@ impl Cache {
             timeline.append(page);
         }
         if timeline.weight() > self.largest_timeline() {
-            return Ok(select(&timeline, query));
+            return Ok(if query.is_everything() { timeline } else { select(&timeline, query) });
         }
         let events = select(&timeline, query);
         let mut content = entry.content();
@@ -300,8 +325,13 @@ impl Cache {
         Ok(events)
     }
 
-    /// Whether the timeline of a run is in memory.
-    pub(super) fn has_timeline(&self, stream: &str) -> bool {
+    /// Whether a query is answered from the timeline of a run, or brings it into memory.
+    pub(super) fn serves(&self, reader: &Reader, query: &Query) -> bool {
+        let is_possible = self.max_bytes > 0 && self.is_run(&query.stream) && reader.backend.tracks();
+        is_possible && (query.is_whole() || self.has_timeline(&query.stream))
+    }
+
+    fn has_timeline(&self, stream: &str) -> bool {
         self.entries.get(stream).is_some_and(|entry| entry.content().timeline().is_some())
     }
 
@@ -339,19 +369,16 @@ impl Cache {
         let Some(last) = entry.content().last() else { return Ok(false) };
         let (version, read) = self.begin_read(entry);
         let Some(events) = self.tail(reader, entry, last).await? else {
-            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
             entry.content().clear();
             return Ok(false);
         };
         let mut content = entry.content();
         let is_news = !events.is_empty();
-        let unreadable = content.extend(events, self.largest_timeline());
+        content.extend(events, self.largest_timeline());
         (content.seen, content.read) = (Some(version), read);
         drop(content);
-        self.report(&entry.stream, &unreadable);
         if is_news {
             self.counters.advances.fetch_add(1, Ordering::Relaxed);
-            self.weigh(entry);
         }
         Ok(true)
     }
@@ -364,6 +391,7 @@ impl Cache {
         while let Some(mut page) = pager.next().await? {
             if !known {
                 if page.iter().next().map(Last::of) != Some(last) {
+                    self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
                     return Ok(None);
                 }
                 known = true;
@@ -381,24 +409,16 @@ impl Cache {
     }
 
     async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
-        self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let (version, read) = self.begin_read(entry);
         let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
         let mut content = entry.content();
         content.set_run(run, last);
         (content.seen, content.read) = (Some(version), read);
-        drop(content);
-        self.weigh(entry);
         Ok(())
     }
 
     /// The run as it was after `up_to`, read from there back to the last snapshot.
-    pub(super) async fn fold_back(
-        &self,
-        reader: &Reader,
-        stream: &str,
-        up_to: EventId,
-    ) -> Result<(Run, Option<Last>)> {
+    pub(super) async fn fold_back(&self, reader: &Reader, stream: &str, up_to: EventId) -> Result<(Run, Option<Last>)> {
         let query = Query { before: up_to.next(), ..Query::stream(stream).descending() };
         let mut pager = Pager::new(reader.clone(), &query)?.growing();
         let (mut run, mut last) = (BackwardRun::default(), None);
@@ -426,8 +446,10 @@ impl Cache {
 
     /// Lets the cache know what the entry weighs now.
     fn weigh(&self, entry: &Entry) {
+        let unreadable = entry.content().take_unreadable();
+        self.report(&entry.stream, &unreadable);
         if self.max_bytes == 0 {
-            return;
+            return entry.content().clear();
         }
         let (weight, phase) = {
             let content = entry.content();
@@ -437,7 +459,11 @@ impl Cache {
             entry.content().clear();
             if !self.too_small.swap(true, Ordering::Relaxed) {
                 let max_bytes = self.max_bytes;
-                tracing::warn!(weight, max_bytes, "cache.maxBytes is less than one run needs; such runs are read anew each time");
+                tracing::warn!(
+                    weight,
+                    max_bytes,
+                    "cache.maxBytes is less than one run needs; such runs are read anew each time"
+                );
             }
             return;
         }
@@ -446,7 +472,7 @@ impl Cache {
         if is_same {
             return;
         }
-        self.entries.entry_by_ref(&*entry.stream).and_compute_with(|current| match current {
+        self.entries.entry(entry.stream.clone()).and_compute_with(|current| match current {
             Some(current) if std::ptr::eq(&**current.value(), entry) => Op::Put(current.into_value()),
             _ => Op::Nop,
         });

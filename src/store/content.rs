@@ -36,6 +36,8 @@ pub(super) struct Content {
     pub(super) seen: Option<Version>,
     /// The number of the read that brought it up to date.
     pub(super) read: u64,
+    /// Events that should have changed the state and can't be read; not reported yet.
+    unreadable: Vec<EventId>,
 }
 
 impl Content {
@@ -51,7 +53,8 @@ impl Content {
     pub(super) fn run(&mut self) -> Option<&Run> {
         if self.run.is_none() {
             let mut run = Run::default();
-            self.timeline.as_ref()?.iter().for_each(|event| drop(run.apply(event)));
+            let unreadable = self.timeline.as_ref()?.iter().filter(|event| !run.apply(*event));
+            self.unreadable.extend(unreadable.map(|event| event.id));
             self.run = Some(run);
         }
         self.run.as_ref()
@@ -96,21 +99,24 @@ impl Content {
         match (self.last, &mut self.run) {
             (Some(before), Some(run)) if known(before) => {
                 let newer = timeline.iter().skip_while(|event| event.id <= before.id);
-                newer.for_each(|event| drop(run.apply(event)));
+                self.unreadable.extend(newer.filter(|event| !run.apply(*event)).map(|event| event.id));
             }
             _ => self.run = None,
         }
         (self.timeline, self.last) = (Some(timeline), last);
     }
 
-    /// Takes the events that came after the last one. Returns those that should change the state
-    /// and can't be read.
-    pub(super) fn extend(&mut self, events: Vec<Events>, most: usize) -> Vec<EventId> {
-        let mut unreadable = Vec::new();
+    /// The events that could not be read, each once.
+    pub(super) fn take_unreadable(&mut self) -> Vec<EventId> {
+        std::mem::take(&mut self.unreadable)
+    }
+
+    /// Takes the events that came after the last one. A timeline over `most` bytes is given up.
+    pub(super) fn extend(&mut self, events: Vec<Events>, most: usize) {
         for page in events {
             let Some(last) = page.last().map(Last::of) else { continue };
             if let Some(run) = &mut self.run {
-                unreadable.extend(page.iter().filter(|event| !run.apply(*event)).map(|event| event.id));
+                self.unreadable.extend(page.iter().filter(|event| !run.apply(*event)).map(|event| event.id));
             }
             let trimmed = page.iter().filter_map(logs_trimmed_up_to).max();
             if let Some(timeline) = &mut self.timeline {
@@ -126,7 +132,6 @@ impl Content {
             self.run();
             self.timeline = None;
         }
-        unreadable
     }
 }
 

@@ -1,13 +1,13 @@
 //! The way of an append into the backend: in order, bounded, and back to whoever waits for it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::backend::{Append, Backend, Completion, Receipt, Settle, Settled};
+use crate::backend::{AfterStored, Append, Backend, Completion, Receipt, Settle, Settled};
 use crate::clock::monotonic;
 use crate::error::{Code, Error, Result};
 use crate::io;
@@ -25,7 +25,11 @@ pub(super) struct Intake {
     max_bytes: usize,
     backend: OnceLock<Weak<dyn Backend>>,
     outlet: Outlet,
+    /// Is told of the streams of appends that had to wait, once they are with the backend.
+    passed_late: OnceLock<PassedLate>,
     queue: Mutex<Queue>,
+    /// Whether any append waits; to be read without the lock.
+    congested: AtomicBool,
     appended: AtomicU64,
     emptied: Notify,
     passed: Notify,
@@ -41,7 +45,23 @@ struct Queue {
     left: u64,
     /// A task looks after the deadlines of those that wait.
     watched: bool,
+    /// How many want nothing to pass at the moment.
+    holds: usize,
     closed: bool,
+}
+
+type PassedLate = Box<dyn Fn(&str) + Send + Sync>;
+
+/// While it is there, nothing passes but what goes ahead.
+pub(super) struct Hold {
+    intake: Arc<Intake>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.intake.queue().holds -= 1;
+        self.intake.settle(Vec::new());
+    }
 }
 
 impl Queue {
@@ -52,7 +72,8 @@ impl Queue {
     /// Lets all of them go on, if none has to wait.
     fn admit_all(&mut self, appends: &[Append], max_bytes: usize) -> bool {
         let bytes: usize = appends.iter().map(|append| append.size).sum();
-        let has_room = self.waiting.is_empty() && self.bytes_under_way + bytes <= max_bytes;
+        let is_open = self.waiting.is_empty() && self.holds == 0;
+        let has_room = is_open && self.bytes_under_way + bytes <= max_bytes;
         if has_room {
             self.under_way += appends.len();
             self.bytes_under_way += bytes;
@@ -64,7 +85,7 @@ impl Queue {
     /// Takes those that may go on. Alone, an append of any size may.
     fn admit(&mut self, max_bytes: usize) -> Vec<Append> {
         let mut admitted = Vec::new();
-        while let Some(next) = self.waiting.front() {
+        while let Some(next) = self.waiting.front().filter(|_| self.holds == 0) {
             if self.under_way > 0 && self.bytes_under_way + next.size > max_bytes {
                 break;
             }
@@ -84,13 +105,50 @@ impl Queue {
 
 impl Intake {
     pub(super) fn new(max_bytes: usize, outlet: Outlet) -> Self {
-        let (backend, queue, appended, emptied, passed) = Default::default();
-        Intake { max_bytes, backend, outlet, queue, appended, emptied, passed }
+        let (backend, passed_late, queue, congested) = Default::default();
+        let (appended, emptied, passed) = Default::default();
+        Intake { max_bytes, backend, outlet, passed_late, queue, congested, appended, emptied, passed }
     }
 
     /// Names the backend, which could only be made with this intake at hand.
     pub(super) fn connect(&self, backend: &Arc<dyn Backend>) {
         let _ = self.backend.set(Arc::downgrade(backend));
+    }
+
+    /// Names who is told of streams whose appends had to wait, once they are with the backend.
+    pub(super) fn when_passed_late(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.passed_late.set(Box::new(tell));
+    }
+
+    /// Whether everything that was accepted is with the backend.
+    pub(super) fn is_clear(&self) -> bool {
+        !self.congested.load(Ordering::SeqCst)
+    }
+
+    /// The bytes on their way.
+    pub(super) fn queued_bytes(&self) -> u64 {
+        let queue = self.queue();
+        (queue.bytes_under_way + queue.waiting.iter().map(|append| append.size).sum::<usize>()) as u64
+    }
+
+    /// Lets nothing pass until the value is dropped, but what goes ahead.
+    pub(super) fn hold(self: &Arc<Self>) -> Hold {
+        self.queue().holds += 1;
+        Hold { intake: self.clone() }
+    }
+
+    /// Passes an append on before everything that waits.
+    pub(super) fn submit_ahead(&self, append: Append) {
+        let mut queue = self.queue();
+        let settled = if queue.closed {
+            vec![append.settled(Err(Error::closed()))]
+        } else {
+            queue.under_way += 1;
+            queue.bytes_under_way += append.size;
+            self.pass(&mut queue, vec![append])
+        };
+        drop(queue);
+        self.hand_out(settled);
     }
 
     /// How many events were acknowledged.
@@ -103,8 +161,7 @@ impl Intake {
         let mut queue = self.queue();
         if queue.closed {
             drop(queue);
-            let closed =
-                |append: Append| Settled { completion: append.completion, size: 0, result: Err(Error::closed()) };
+            let closed = |append: Append| append.settled(Err(Error::closed()));
             return self.deliver(appends.into_iter().map(closed).collect());
         }
         // The lock is kept, so that no other thread overtakes.
@@ -115,6 +172,7 @@ impl Intake {
                 self.pass_on(&mut queue)
             }
         };
+        self.congested.store(!queue.waiting.is_empty(), Ordering::SeqCst);
         if !queue.waiting.is_empty() && !queue.watched {
             queue.watched = true;
             self.watch_deadlines();
@@ -163,7 +221,12 @@ impl Intake {
             if admitted.is_empty() {
                 return all;
             }
+            let streams: Vec<Box<str>> = admitted.iter().map(|append| append.stream.clone()).collect();
             let settled = self.pass(queue, admitted);
+            self.congested.store(!queue.waiting.is_empty(), Ordering::SeqCst);
+            if let Some(tell) = self.passed_late.get() {
+                streams.iter().for_each(|stream| tell(stream));
+            }
             match all.is_empty() {
                 true => all = settled,
                 false => all.extend(settled),
@@ -174,7 +237,7 @@ impl Intake {
     fn pass(&self, queue: &mut Queue, admitted: Vec<Append>) -> Vec<Settled> {
         let settled = match self.backend.get().and_then(Weak::upgrade) {
             Some(backend) => backend.submit(admitted),
-            None => admitted.into_iter().map(|append| failed(append, Error::closed())).collect(),
+            None => admitted.into_iter().map(|append| append.settled(Err(Error::closed()))).collect(),
         };
         queue.release(&settled);
         settled
@@ -184,7 +247,10 @@ impl Intake {
     fn deliver(&self, settled: Vec<Settled>) -> Outcomes {
         let mut outcomes = Vec::with_capacity(settled.len());
         let mut appended = 0;
-        for Settled { completion, result, .. } in settled {
+        for Settled { completion, result, after, .. } in settled {
+            if let Some(after) = after.filter(|_| result.is_ok()) {
+                after.run();
+            }
             appended += match &result {
                 Ok(Receipt::One(_)) => 1,
                 Ok(Receipt::Batch(ids)) => ids.len() as u64,
@@ -232,10 +298,12 @@ impl Intake {
         queue.left += late.len() as u64;
         let go_on = !queue.waiting.is_empty();
         queue.watched = go_on;
+        self.congested.store(go_on, Ordering::SeqCst);
         let emptied = queue.is_empty();
         drop(queue);
         let message = "The event was not stored: too much is on its way to the backend already. Append less at a time, or raise limits.maxQueuedBytes.";
-        self.hand_out(late.into_iter().map(|append| failed(append, Error::new(Code::Timeout, message))).collect());
+        let late = late.into_iter().map(|append| append.settled(Err(Error::new(Code::Timeout, message))));
+        self.hand_out(late.collect());
         self.passed.notify_waiters();
         if emptied {
             self.emptied.notify_waiters();
@@ -249,12 +317,11 @@ impl Intake {
     }
 }
 
-fn failed(append: Append, error: Error) -> Settled {
-    Settled { completion: append.completion, size: append.size, result: Err(error) }
-}
-
 impl Settle for Intake {
-    fn settle(&self, settled: Vec<Settled>) {
+    fn settle(&self, mut settled: Vec<Settled>) {
+        // Before anything is released: whoever closes the store then finds it done.
+        let stored = settled.iter_mut().filter(|append| append.result.is_ok());
+        stored.filter_map(|append| append.after.take()).for_each(AfterStored::run);
         let mut queue = self.queue();
         queue.release(&settled);
         let at_once = self.pass_on(&mut queue);

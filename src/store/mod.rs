@@ -1,33 +1,42 @@
-//! The event store: checks, order, limits, queries, subscriptions. The rules stand here once; the
-//! backends under it only keep what they are given.
+//! The event store: checks, order, limits, queries, subscriptions, cache, snapshots, retention. The
+//! rules stand here once; the backends under it only keep what they are given.
 
+mod cache;
 mod check;
+mod compaction;
+mod content;
 mod intake;
+mod logs;
 mod options;
-mod projection;
 mod query;
+mod reader;
+mod retention;
+mod snapshot;
 mod subscription;
+mod written;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
+use self::cache::{Cache, Entry};
 pub use self::check::{MAX_NAME_BYTES, MAX_TYPE_BYTES};
+pub use self::compaction::{Compact, Compaction};
 use self::intake::Intake;
 pub use self::intake::{Outcomes, Outlet};
 pub use self::options::{BackendOptions, CacheOptions, Limits, Lives, LogRetention, RetentionOptions, StoreOptions};
-pub(crate) use self::projection::Projection;
-use self::projection::Projections;
-pub use self::query::Query;
-use self::query::{GlobalPager, Listing, Pager};
+pub use self::query::{Consistency, Query};
+use self::query::{GlobalPager, Listing, Pager, select};
+use self::reader::Reader;
 pub use self::subscription::{Delivery, Subscription};
 use crate::backend::memory::Memory;
 use crate::backend::redis::Redis;
-use crate::backend::{Append, Backend, Completion, Receipt, Selector, StreamInfo};
+use crate::backend::{Append, Backend, Completion, Receipt, Selector, StreamInfo, Upwards};
 use crate::clock::{Clock, deadline};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, NewEvent};
+use crate::run::Run;
 
 /// What an append depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,24 +60,36 @@ pub struct Submission {
     pub options: AppendOptions,
 }
 
-/// Counters since the store was opened.
+/// Counters since the store was opened, and what there is now.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoreStats {
-    /// Reads of state that needed no event beside those already folded.
+    /// Reads that were answered from a run in memory, after reading what was new if need be.
     pub hits: u64,
-    /// Reads of state that began from nothing.
+    /// Reads for which a run had to be read.
     pub misses: u64,
-    /// Reads of state that folded in some new events.
+    /// How often a run in memory was brought up to date by reading what was new.
     pub advances: u64,
-    /// Folded state that was dropped because its stream was not what it had been.
+    /// How often a run in memory was changed by others, or turned out to be another one.
     pub invalidations: u64,
-    /// Bytes of folded state in memory.
+    /// Bytes of runs in memory.
     pub cached_bytes: u64,
+    /// Runs in memory.
+    pub cached_runs: u64,
     /// Acknowledged events.
     pub appended: u64,
     /// How often appends were sent, several at a time.
     pub pipelines: u64,
+    /// Events that were read from the backend.
+    pub events_read: u64,
+    /// Snapshots that this store wrote by itself.
+    pub snapshots: u64,
+    /// Events that this store deleted to keep streams within bounds.
+    pub trimmed: u64,
+    /// State events that could not be read, and were passed over.
+    pub unreadable: u64,
+    /// Bytes of appends that are not acknowledged yet.
+    pub queued_bytes: u64,
 }
 
 /// A store of events. Clones share one store; the last one to go ends it.
@@ -80,12 +101,54 @@ pub struct EventStore {
 struct Shared {
     backend: Arc<dyn Backend>,
     intake: Arc<Intake>,
-    projections: Projections,
+    reader: Reader,
+    cache: Arc<Cache>,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    retention: RetentionOptions,
+    snapshot_every: u64,
     prefix: String,
     serial: AtomicU64,
+    snapshots: AtomicU64,
+    trimmed: AtomicU64,
+    /// Some state is too large for a snapshot, and that was said.
+    too_large: AtomicBool,
     closed: watch::Sender<bool>,
+}
+
+impl Shared {
+    /// The append of these events, if they keep the rules.
+    fn checked(
+        &self,
+        completion: Completion,
+        stream: Box<str>,
+        events: Vec<NewEvent>,
+        options: AppendOptions,
+    ) -> Result<Append, (Completion, Error)> {
+        let checked = || {
+            check::stream_name(&stream)?;
+            if events.is_empty() {
+                return Err(Error::new(Code::Validation, "The batch is empty; append at least one event."));
+            }
+            options.idempotency_key.iter().try_for_each(|key| check::argument("The idempotencyKey", key))?;
+            events.iter().try_for_each(|event| check::event(event, self.limits.max_event_bytes))
+        };
+        if let Err(error) = checked() {
+            return Err((completion, error));
+        }
+        let size = stream.len() + events.iter().map(NewEvent::size).sum::<usize>();
+        Ok(Append {
+            completion,
+            stream,
+            serial: self.serial.fetch_add(events.len() as u64, Ordering::Relaxed),
+            events,
+            expected_last_id: options.expected_last_id,
+            idempotency_key: options.idempotency_key.map(Into::into),
+            deadline: deadline(self.limits.append_timeout),
+            size,
+            after: None,
+        })
+    }
 }
 
 impl Drop for Shared {
@@ -109,21 +172,37 @@ impl EventStore {
     /// go to the outlet.
     pub fn open_lazily(options: StoreOptions, outlet: Outlet) -> Result<EventStore> {
         options.check()?;
-        let StoreOptions { backend, prefix, limits, clock, cache, retention: _, snapshot_every: _ } = options;
+        let StoreOptions { backend, prefix, limits, clock, cache, retention, snapshot_every } = options;
         check::argument("The prefix", &prefix).map_err(|error| Error::new(Code::Config, error.message()))?;
         let intake = Arc::new(Intake::new(limits.max_queued_bytes, outlet));
+        let cache = Arc::new(Cache::new(&cache, &prefix, snapshot_every));
         let backend: Arc<dyn Backend> = match backend {
             BackendOptions::Memory => Arc::new(Memory::new(clock.clone())),
             BackendOptions::Redis(redis) => {
-                Arc::new(Redis::new(redis, &prefix, clock.clone(), intake.clone(), limits.append_timeout)?)
+                let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
+                Arc::new(Redis::new(redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
             }
         };
         intake.connect(&backend);
-        let projections = Projections::new(cache.max_bytes);
-        let (serial, closed) = (AtomicU64::new(0), watch::channel(false).0);
-        Ok(EventStore {
-            shared: Arc::new(Shared { backend, intake, projections, clock, limits, prefix, serial, closed }),
-        })
+        let late = cache.clone();
+        intake.when_passed_late(move |stream| late.touched_stream(stream));
+        let shared = Shared {
+            reader: Reader::new(backend.clone()),
+            backend,
+            intake,
+            cache,
+            clock,
+            limits,
+            retention,
+            snapshot_every,
+            prefix,
+            serial: AtomicU64::new(0),
+            snapshots: AtomicU64::new(0),
+            trimmed: AtomicU64::new(0),
+            too_large: AtomicBool::new(false),
+            closed: watch::channel(false).0,
+        };
+        Ok(EventStore { shared: Arc::new(shared) })
     }
 
     /// Waits until the backend can be used.
@@ -164,9 +243,15 @@ impl EventStore {
         let (sender, outcome) = oneshot::channel();
         let json = events.iter().try_for_each(check::json);
         let append = json.and_then(|()| {
-            self.checked(Completion::Channel(sender), stream.into(), events, options).map_err(|(_, error)| error)
+            self.shared.checked(Completion::Channel(sender), stream.into(), events, options).map_err(|(_, error)| error)
         });
-        let refused = append.map(|append| drop(self.shared.intake.submit(vec![append]))).err();
+        let submit = |mut append| {
+            let mut written = Vec::new();
+            self.note(&mut written, &mut append);
+            self.shared.intake.submit(vec![append]);
+            self.follow_up(written);
+        };
+        let refused = append.map(submit).err();
         async move {
             match refused {
                 Some(error) => Err(error),
@@ -180,9 +265,13 @@ impl EventStore {
     pub fn submit(&self, submissions: Vec<Submission>) -> Outcomes {
         let mut refused = Vec::new();
         let mut appends = Vec::with_capacity(submissions.len());
+        let mut written = Vec::new();
         for Submission { ticket, stream, events, options } in submissions {
-            match self.checked(Completion::Ticket(ticket), stream, events, options) {
-                Ok(append) => appends.push(append),
+            match self.shared.checked(Completion::Ticket(ticket), stream, events, options) {
+                Ok(mut append) => {
+                    self.note(&mut written, &mut append);
+                    appends.push(append);
+                }
                 Err((_, error)) => refused.push((ticket, Err(error))),
             }
         }
@@ -191,38 +280,8 @@ impl EventStore {
             false => self.shared.intake.submit(appends),
         };
         outcomes.append(&mut refused);
+        self.follow_up(written);
         outcomes
-    }
-
-    fn checked(
-        &self,
-        completion: Completion,
-        stream: Box<str>,
-        events: Vec<NewEvent>,
-        options: AppendOptions,
-    ) -> Result<Append, (Completion, Error)> {
-        let checked = || {
-            check::stream_name(&stream)?;
-            if events.is_empty() {
-                return Err(Error::new(Code::Validation, "The batch is empty; append at least one event."));
-            }
-            options.idempotency_key.iter().try_for_each(|key| check::argument("The idempotencyKey", key))?;
-            events.iter().try_for_each(|event| check::event(event, self.shared.limits.max_event_bytes))
-        };
-        if let Err(error) = checked() {
-            return Err((completion, error));
-        }
-        let size = stream.len() + events.iter().map(NewEvent::size).sum::<usize>();
-        Ok(Append {
-            completion,
-            stream,
-            serial: self.shared.serial.fetch_add(events.len() as u64, Ordering::Relaxed),
-            events,
-            expected_last_id: options.expected_last_id,
-            idempotency_key: options.idempotency_key.map(Into::into),
-            deadline: deadline(self.shared.limits.append_timeout),
-            size,
-        })
     }
 
     fn open_backend(&self) -> Result<&Arc<dyn Backend>> {
@@ -239,12 +298,32 @@ impl EventStore {
         Ok(backend)
     }
 
+    /// The same, for reading.
+    async fn passed(&self) -> Result<&Reader> {
+        self.backend().await.map(|_| &self.shared.reader)
+    }
+
     /// Reads events of one stream.
     ///
     /// # Errors
-    /// `Validation`, `Unavailable`, `Timeout`, `Backend`, `Corrupt`, `Closed`.
+    /// `Validation`, `Unavailable`, `Timeout`, `Backend`, `Corrupt`, `Closed`; `Trimmed` if events
+    /// after `query.after` were deleted by [`EventStore::compact`].
     pub async fn query(&self, query: Query) -> Result<Events> {
-        let mut pager = Pager::new(self.backend().await?.clone(), &query)?;
+        query.check()?;
+        self.open_backend()?;
+        let Shared { cache, reader, intake, .. } = &*self.shared;
+        if query.consistency == Consistency::Cached && intake.is_clear() {
+            let found =
+                cache.peek(reader, &query.stream, |run| run.timeline().map(|timeline| select(timeline, &query)));
+            if let Some(events) = found {
+                return Ok(events);
+            }
+        }
+        self.passed().await?;
+        if cache.serves(reader, &query) {
+            return cache.query(reader, &query).await;
+        }
+        let mut pager = Pager::new(reader.clone(), &query)?.complete(&query);
         let mut events = Events::default();
         while let Some(page) = pager.next().await? {
             events.append(page);
@@ -264,12 +343,14 @@ impl EventStore {
 
     /// The same as [`EventStore::query`], page by page.
     pub fn iterate(&self, query: Query) -> Result<Pages> {
-        Ok(self.pages(Source::Stream(Pager::new(self.open_backend()?.clone(), &query)?)))
+        self.open_backend()?;
+        Ok(self.pages(Source::Stream(Pager::new(self.shared.reader.clone(), &query)?.complete(&query))))
     }
 
     /// The same as [`EventStore::query_global`], page by page.
     pub fn iterate_global(&self, query: Query) -> Result<Pages> {
-        Ok(self.pages(Source::Global(Box::new(GlobalPager::new(self.open_backend()?.clone(), query)?))))
+        self.open_backend()?;
+        Ok(self.pages(Source::Global(Box::new(GlobalPager::new(self.shared.reader.clone(), query)?))))
     }
 
     fn pages(&self, source: Source) -> Pages {
@@ -283,12 +364,13 @@ impl EventStore {
             Selector::Stream(name) => check::argument("The stream name", name)?,
             Selector::Pattern(glob) => check::argument("The pattern", glob.as_str())?,
         }
-        Subscription::begin(self.backend().await?.clone(), selector, after, self.shared.closed.subscribe()).await
+        Subscription::begin(self.passed().await?.clone(), selector, after, self.shared.closed.subscribe()).await
     }
 
     /// Lists the streams whose names match.
     pub fn streams(&self, pattern: &str) -> Result<Streams> {
-        let listing = Listing::new(self.open_backend()?.clone(), pattern)?;
+        self.open_backend()?;
+        let listing = Listing::new(self.shared.reader.clone(), pattern)?;
         Ok(Streams { intake: self.shared.intake.clone(), listing })
     }
 
@@ -317,7 +399,7 @@ impl EventStore {
 
     async fn delete(&self, streams: &[&str]) -> Result<u64> {
         let deleted = self.backend().await?.delete_streams(streams).await;
-        streams.iter().for_each(|stream| self.shared.projections.remove(stream));
+        streams.iter().for_each(|stream| self.shared.cache.remove(stream));
         deleted
     }
 
@@ -331,11 +413,24 @@ impl EventStore {
         self.backend().await?.index_add(key, id, score).await
     }
 
-    /// Members of a sorted index, highest score first, equal scores by descending id.
+    /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have
+    /// expired are no members any more.
     pub async fn index_read(&self, key: &str, offset: usize, limit: Option<usize>) -> Result<Vec<(String, f64)>> {
         check::argument("The key of the index", key)?;
         check::limit(limit)?;
-        self.backend().await?.index_read(key, offset, limit).await
+        let backend = self.backend().await?;
+        // Both questions leave at once; mostly nothing is due.
+        let (due_key, now) = (retention::expiring(key), self.now_ms() as f64);
+        let due = self.shared.is_flow_index(key).then(|| backend.index_due(&due_key, now, 1));
+        let members = backend.index_read(key, offset, limit);
+        let is_due = match due {
+            Some(due) => !due.await?.is_empty(),
+            None => false,
+        };
+        if is_due && self.shared.sweep(key).await? {
+            return backend.index_read(key, offset, limit).await;
+        }
+        members.await
     }
 
     /// Deletes a sorted index.
@@ -344,22 +439,58 @@ impl EventStore {
         self.backend().await?.index_delete(key).await
     }
 
-    /// Folds a stream into a projection, from where it was left the last time, and looks at it.
-    pub(crate) async fn project<P: Projection, R>(
+    /// Looks at a run, folded up to its last event (`0-0`: it has none).
+    pub(crate) async fn run<R>(
         &self,
         stream: &str,
-        look: impl FnOnce(&P, EventId) -> R,
+        consistency: Consistency,
+        look: impl FnOnce(&Run, EventId) -> R,
     ) -> Result<R> {
         check::argument("The stream name", stream)?;
-        self.shared.projections.read(self.backend().await?, stream, look).await
+        self.open_backend()?;
+        let Shared { cache, reader, intake, .. } = &*self.shared;
+        let mut look = Some(look);
+        if consistency == Consistency::Cached && intake.is_clear() {
+            let found = cache.peek(reader, stream, |content| {
+                let last = content.last_id();
+                let run = content.run()?;
+                Some(look.take()?(run, last))
+            });
+            if let Some(seen) = found {
+                return Ok(seen);
+            }
+        }
+        self.passed().await?;
+        let look = look.take().ok_or_else(|| Error::new(Code::Internal, "A run was looked at twice."))?;
+        cache.run(reader, stream, consistency, look).await
     }
 
-    /// Counters since the store was opened.
+    /// A run as it was after `up_to`.
+    pub(crate) async fn run_at(&self, stream: &str, up_to: EventId) -> Result<Run> {
+        check::argument("The stream name", stream)?;
+        let reader = self.passed().await?;
+        self.shared.cache.fold_back(reader, stream, up_to).await.map(|(run, _)| run)
+    }
+
+    /// Counters since the store was opened, and what there is now.
     pub fn stats(&self) -> StoreStats {
+        let Shared { cache, intake, reader, backend, .. } = &*self.shared;
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (cached_runs, cached_bytes) = cache.size();
         StoreStats {
-            appended: self.shared.intake.appended(),
-            pipelines: self.shared.backend.pipelines(),
-            ..self.shared.projections.stats()
+            hits: count(&cache.counters.hits),
+            misses: count(&cache.counters.misses),
+            advances: count(&cache.counters.advances),
+            invalidations: count(&cache.counters.invalidations),
+            cached_bytes,
+            cached_runs,
+            appended: intake.appended(),
+            pipelines: backend.pipelines(),
+            events_read: reader.events_read(),
+            snapshots: count(&self.shared.snapshots),
+            trimmed: count(&self.shared.trimmed),
+            unreadable: count(&cache.counters.unreadable),
+            queued_bytes: intake.queued_bytes(),
         }
     }
 

@@ -111,6 +111,13 @@ impl Lives {
     }
 }
 
+impl LogRetention {
+    /// Whether logs are ever deleted before their run.
+    pub(super) fn is_limited(&self) -> bool {
+        self.max_age.is_some() || self.max_bytes.is_some()
+    }
+}
+
 impl CacheOptions {
     fn check(&self) -> Result<()> {
         match self.max_bytes {

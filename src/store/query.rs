@@ -2,12 +2,13 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 
 use super::check;
-use crate::backend::{Backend, Cursor, Glob, PageRequest, StreamInfo};
+use super::compaction;
+use super::reader::Reader;
+use crate::backend::{Cursor, Glob, PageRequest, StreamInfo};
 use crate::error::Result;
-use crate::event::{EventId, Events, quote};
+use crate::event::{EventId, EventRef, Events, quote};
 
 /// How many events the first page has; the following ones are sized by what these weigh.
 pub(super) const FIRST_PAGE: usize = 64;
@@ -18,6 +19,16 @@ const PAGE_BYTES: usize = 2 << 20;
 /// How many events the next page should have.
 pub(super) fn next_page(page: &Events, largest: usize) -> usize {
     (PAGE_BYTES * page.len() / page.text_len().max(1)).clamp(1, largest)
+}
+
+/// How new a read has to be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// It shows everything that this store has written, and what others wrote up to a moment ago.
+    #[default]
+    Cached,
+    /// It shows everything that was written before it began.
+    Strong,
 }
 
 /// Which events of a stream, in which order.
@@ -44,6 +55,8 @@ pub struct Query {
     pub limit: Option<usize>,
     /// Newest first.
     pub descending: bool,
+    /// How new the answer has to be. Reads page by page and of many streams are always strong.
+    pub consistency: Consistency,
 }
 
 impl Query {
@@ -56,6 +69,16 @@ impl Query {
     pub fn descending(mut self) -> Self {
         self.descending = true;
         self
+    }
+
+    /// Whether it reads the stream from its first event to its last.
+    pub(super) fn is_whole(&self) -> bool {
+        self.limit.is_none() && self.range() == Some((EventId::MIN, EventId::MAX))
+    }
+
+    /// Whether it asks for a whole stream as it stands.
+    pub(super) fn is_everything(&self) -> bool {
+        self.is_whole() && !self.descending && self.types.is_empty()
     }
 
     /// The smallest and the greatest id that are wanted; `None` if there can be none.
@@ -71,7 +94,8 @@ impl Query {
         (from <= to).then_some((from, to))
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
+        check::argument("The stream name in the query", &self.stream)?;
         check::limit(self.limit)?;
         self.types.iter().try_for_each(|event_type| check::argument("A type in the query", event_type))
     }
@@ -109,30 +133,65 @@ fn escaped(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
+/// What a query asks for, out of a whole timeline.
+pub(super) fn select(timeline: &Events, query: &Query) -> Events {
+    let Some((from, to)) = query.range() else { return Events::default() };
+    let filter = TypeFilter::new(&query.types);
+    if query.is_everything() {
+        return timeline.clone();
+    }
+    let passes = |event: &EventRef<'_>| filter.as_ref().is_none_or(|filter| filter.passes(event.event_type));
+    let limit = query.limit.unwrap_or(usize::MAX);
+    let mut selected = Events::default();
+    let range = timeline.between(from, to);
+    match query.descending {
+        true => range.rev().filter(passes).take(limit).for_each(|event| selected.push(event)),
+        false => range.filter(passes).take(limit).for_each(|event| selected.push(event)),
+    }
+    selected
+}
+
 /// Reads one stream page by page.
 pub(super) struct Pager {
-    backend: Arc<dyn Backend>,
+    reader: Reader,
     stream: String,
     range: Option<(EventId, EventId)>,
     filter: Option<TypeFilter>,
     descending: bool,
     remaining: usize,
     page: usize,
+    /// Pages grow by no more than this.
+    growth: usize,
+    /// The position after which nothing may have been trimmed.
+    complete_after: Option<EventId>,
 }
 
 impl Pager {
-    pub(super) fn new(backend: Arc<dyn Backend>, query: &Query) -> Result<Self> {
+    pub(super) fn new(reader: Reader, query: &Query) -> Result<Self> {
         query.check()?;
-        check::argument("The stream name in the query", &query.stream)?;
         Ok(Pager {
-            backend,
+            reader,
             stream: query.stream.clone(),
             range: query.range(),
             filter: TypeFilter::new(&query.types),
             descending: query.descending,
             remaining: query.limit.unwrap_or(usize::MAX),
             page: FIRST_PAGE,
+            growth: usize::MAX,
+            complete_after: None,
         })
+    }
+
+    /// Reads in pages that only double: for one who may stop anywhere.
+    pub(super) fn growing(mut self) -> Self {
+        self.growth = 2;
+        self
+    }
+
+    /// Fails if events after `query.after` were trimmed by compaction.
+    pub(super) fn complete(mut self, query: &Query) -> Self {
+        self.complete_after = query.after;
+        self
     }
 
     /// The next events that pass; `None` at the end. May be empty in between.
@@ -140,7 +199,13 @@ impl Pager {
         let Some((from, to)) = self.range.filter(|_| self.remaining > 0) else { return Ok(None) };
         let count = if self.filter.is_some() { self.page } else { self.page.min(self.remaining) };
         let request = PageRequest { stream: &self.stream, from, to, descending: self.descending, count };
-        let page = self.backend.read(request).await?;
+        let page = self.reader.page(request).await?;
+        // Only the oldest event of the whole range tells: the first there is, or the last.
+        let is_oldest = !self.descending || page.len() < count;
+        if let Some(after) = self.complete_after.take_if(|_| is_oldest) {
+            let oldest = if self.descending { page.last() } else { page.iter().next() };
+            oldest.map_or(Ok(()), |event| compaction::check_complete(event, after, &self.stream))?;
+        }
         let last = page.last().map(|event| event.id).filter(|_| page.len() == count);
         self.range = last.and_then(|last| match self.descending {
             true => last.previous().map(|to| (from, to)),
@@ -148,7 +213,7 @@ impl Pager {
         });
         self.range = self.range.filter(|(from, to)| from <= to);
         if !page.is_empty() {
-            self.page = next_page(&page, LARGEST_PAGE);
+            self.page = next_page(&page, LARGEST_PAGE.min(self.page.saturating_mul(self.growth)));
         }
         let mut events = self.filtered(page);
         events.truncate(self.remaining);
@@ -166,7 +231,7 @@ impl Pager {
 
 /// Lists streams page by page, each once.
 pub(super) struct Listing {
-    backend: Arc<dyn Backend>,
+    reader: Reader,
     pattern: Glob,
     cursor: Cursor,
     /// Hashes of the names that were listed: a listing on Redis may repeat some.
@@ -175,10 +240,10 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) fn new(backend: Arc<dyn Backend>, pattern: &str) -> Result<Self> {
+    pub(super) fn new(reader: Reader, pattern: &str) -> Result<Self> {
         check::argument("The pattern", pattern)?;
         let (cursor, seen, hasher) = Default::default();
-        Ok(Listing { backend, pattern: Glob::new(pattern), cursor, seen, hasher })
+        Ok(Listing { reader, pattern: Glob::new(pattern), cursor, seen, hasher })
     }
 
     /// The next streams; `None` at the end. May be empty in between.
@@ -187,7 +252,7 @@ impl Listing {
             return Ok(None);
         }
         let cursor = std::mem::take(&mut self.cursor);
-        let (mut page, next) = match self.backend.streams(&self.pattern, cursor.clone()).await {
+        let (mut page, next) = match self.reader.backend.streams(&self.pattern, cursor.clone()).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.cursor = cursor;
@@ -210,9 +275,9 @@ pub(super) struct GlobalPager {
 }
 
 impl GlobalPager {
-    pub(super) fn new(backend: Arc<dyn Backend>, query: Query) -> Result<Self> {
+    pub(super) fn new(reader: Reader, query: Query) -> Result<Self> {
         query.check()?;
-        let listing = Listing::new(backend, &query.stream)?;
+        let listing = Listing::new(reader, &query.stream)?;
         let remaining = query.limit.unwrap_or(usize::MAX);
         Ok(GlobalPager { query, listing, streams: VecDeque::new(), current: None, remaining })
     }
@@ -234,7 +299,7 @@ impl GlobalPager {
             match self.streams.pop_front() {
                 Some(stream) => {
                     let query = Query { stream, limit: None, ..self.query.clone() };
-                    self.current = Some(Pager::new(self.listing.backend.clone(), &query)?);
+                    self.current = Some(Pager::new(self.listing.reader.clone(), &query)?);
                 }
                 None => match self.listing.next().await? {
                     Some(page) => self.streams.extend(page.into_iter().map(|info| info.stream)),

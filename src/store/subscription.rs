@@ -4,13 +4,13 @@
 //! the last delivered position. So an announcement may be lost or come twice without harm.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::query::{FIRST_PAGE, Listing, next_page};
-use crate::backend::{Backend, PageRequest, Positions, Selector, Watch};
+use super::reader::Reader;
+use crate::backend::{PageRequest, Positions, Selector, Watch};
 use crate::clock::monotonic;
 use crate::error::{Code, Result};
 use crate::event::{EventId, Events};
@@ -37,7 +37,7 @@ pub enum Delivery {
 
 /// A subscription; ends with the value.
 pub struct Subscription {
-    backend: Arc<dyn Backend>,
+    reader: Reader,
     selector: Selector,
     watch: Watch,
     closed: watch::Receiver<bool>,
@@ -58,18 +58,18 @@ pub struct Subscription {
 impl Subscription {
     /// Begins after `after`; `None`: with what is appended from now on.
     pub(super) async fn begin(
-        backend: Arc<dyn Backend>,
+        reader: Reader,
         selector: Selector,
         after: Option<EventId>,
         closed: watch::Receiver<bool>,
     ) -> Result<Self> {
-        let watch = backend.watch(selector.clone()).await?;
+        let watch = reader.backend.watch(selector.clone()).await?;
         let positions = match after {
             Some(after) => Positions { known: HashMap::new(), others: after },
-            None => backend.ends(&selector).await?,
+            None => reader.backend.ends(&selector).await?,
         };
         let mut subscription = Subscription {
-            backend,
+            reader,
             selector,
             watch,
             closed,
@@ -137,7 +137,7 @@ impl Subscription {
             };
             let count = self.page;
             let request = PageRequest { stream, from, to: EventId::MAX, descending: false, count };
-            let events = self.backend.read(request).await?;
+            let events = self.reader.page(request).await?;
             let Some(last) = events.last().map(|event| event.id) else {
                 self.due.pop();
                 continue;
@@ -160,7 +160,7 @@ impl Subscription {
         match &self.selector {
             Selector::Stream(stream) => self.due = vec![stream.clone()],
             Selector::Pattern(glob) => {
-                self.listing = Some(Listing::new(self.backend.clone(), glob.as_str())?);
+                self.listing = Some(Listing::new(self.reader.clone(), glob.as_str())?);
                 self.listing_since = monotonic();
             }
         }
@@ -190,7 +190,7 @@ impl Subscription {
         if self.positions.known.len() < self.forget_at {
             return Ok(());
         }
-        let ends = self.backend.ends(&self.selector).await?;
+        let ends = self.reader.backend.ends(&self.selector).await?;
         let since_ms = self.listing_since.elapsed().as_millis() as u64 + IDLE_MS;
         let horizon = EventId::new(ends.others.ms.saturating_sub(since_ms), 0);
         match ends.known.is_empty() {

@@ -6,7 +6,7 @@ use nuxt_queue_core::backend::{Glob, Selector};
 use nuxt_queue_core::event::parse_time;
 use nuxt_queue_core::state::Point;
 use nuxt_queue_core::store::Limits;
-use nuxt_queue_core::{AppendOptions, Code, Envelope, Error, EventId, Field, NewEvent, Query};
+use nuxt_queue_core::{AppendOptions, Code, Consistency, Envelope, Error, EventId, Field, NewEvent, Query};
 
 use super::json::Json;
 
@@ -101,7 +101,14 @@ pub fn query(arguments: &Json, stream: &str) -> Result<Query> {
         before: id(arguments, "before")?,
         limit: whole(arguments, "limit")?,
         descending: text(arguments, "order")? == Some("desc"),
+        consistency: consistency(arguments)?,
     })
+}
+
+/// How new a read has to be.
+pub fn consistency(arguments: &Json) -> Result<Consistency> {
+    let is_strong = text(arguments, "consistency")? == Some("strong");
+    Ok(if is_strong { Consistency::Strong } else { Consistency::Cached })
 }
 
 /// A member that is an event id; `None` if it is absent.

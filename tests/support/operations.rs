@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nuxt_queue_core::backend::{Receipt, StreamInfo};
 use nuxt_queue_core::event::format_time;
-use nuxt_queue_core::state::{self, State};
+use nuxt_queue_core::run::{self, State};
 use nuxt_queue_core::store::Pages;
 use nuxt_queue_core::{EventId, EventStore, Events, NewEvent, RunState, VirtualClock};
 
@@ -248,12 +248,13 @@ async fn on_state(operation: &str, arguments: &Json, stage: &Stage) -> Answer {
     let state = RunState::new(&stage.store, run, arguments::envelope(arguments.get("envelope"))?);
     let key = || needed_text(arguments, "key");
     let value = |json: String| Json::parse(&json).map_err(Failure::Play);
+    let consistency = arguments::consistency(arguments)?;
     Ok(match operation {
-        "get" => state.get(key()?).await?.map(value).transpose()?,
-        "has" => Some(Json::Bool(state.has(key()?).await?)),
-        "getAll" => Some(value(state.get_all().await?)?),
+        "get" => state.get(key()?, consistency).await?.map(value).transpose()?,
+        "has" => Some(Json::Bool(state.has(key()?, consistency).await?)),
+        "getAll" => Some(value(state.get_all(consistency).await?)?),
         "list" => {
-            let keys = state.list(text(arguments, "prefix")?.unwrap_or_default()).await?;
+            let keys = state.list(text(arguments, "prefix")?.unwrap_or_default(), consistency).await?;
             Some(Json::List(keys.into_iter().map(Json::Text).collect()))
         }
         "set" => {
@@ -317,7 +318,7 @@ fn reduce_state(arguments: &Json) -> Result<Json, Failure> {
     let mut state = State::default();
     for event in events {
         let data = event.get("data").map(Json::to_json);
-        if let Some(effect) = state::effect(needed_text(event, "type")?, data.as_deref()) {
+        if let Some(effect) = run::effect(needed_text(event, "type")?, data.as_deref()) {
             state.take(&effect);
         }
     }
@@ -326,7 +327,7 @@ fn reduce_state(arguments: &Json) -> Result<Json, Failure> {
 
 fn reduce_run(arguments: &Json) -> Result<Json, Failure> {
     let events = arguments.get("events").map(Json::to_json).unwrap_or_default();
-    let status = serde_json::to_string(&state::reduce_run(&events)?).map_err(|error| error.to_string())?;
+    let status = serde_json::to_string(&run::reduce_run(&events)?).map_err(|error| error.to_string())?;
     Ok(Json::parse(&status)?)
 }
 

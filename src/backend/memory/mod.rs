@@ -50,7 +50,7 @@ impl Backend for Memory {
             if matches!(result, Ok(Receipt::One(_) | Receipt::Batch(_))) {
                 self.hub.announce(&append.stream);
             }
-            settled.push(Settled { completion: append.completion, size: append.size, result });
+            settled.push(append.settled(result));
         }
         settled
     }
@@ -125,6 +125,11 @@ impl Backend for Memory {
 
     fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions> {
         at_once(self.contents().ends(selector))
+    }
+
+    /// Reading again is as cheap as remembering.
+    fn tracks(&self) -> bool {
+        false
     }
 
     fn pipelines(&self) -> u64 {

@@ -19,9 +19,10 @@ use super::entry::write_xadd;
 use super::options::RedisOptions;
 use super::recovery::{Found, Unanswered, recover};
 use super::session::Session;
-use super::wire::refusal;
+use super::tracking::Tracking;
+use super::wire::{command, refusal};
 use super::{Eids, script};
-use crate::backend::{Append, Receipt, Settle, Settled};
+use crate::backend::{Append, Receipt, Settled, Upwards};
 use crate::clock::{Clock, monotonic};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, format_time};
@@ -54,7 +55,8 @@ pub(super) struct Setup {
     pub(super) options: RedisOptions,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) eids: Eids,
-    pub(super) settle: Arc<dyn Settle>,
+    pub(super) upwards: Upwards,
+    pub(super) tracking: Arc<Tracking>,
     /// The beginning of the channels' names.
     pub(super) channels: String,
     pub(super) pipelines: Arc<AtomicU64>,
@@ -112,7 +114,8 @@ pub(super) enum Slot {
         scripted: bool,
         sent: Instant,
     },
-    /// Its deadline passed and its answer is of no use to anyone. An append may be stored all the same.
+    /// Its answer is of no use to anyone: its deadline passed, or it only shows that the server is
+    /// there. An append may be stored all the same.
     Abandoned(Option<Unanswered>),
     Command(Command),
     Announcement(Announcement),
@@ -151,6 +154,7 @@ impl Driver {
             self.hand_over();
             let Err(error) = ended else { return };
             tracing::warn!(%error, "connection lost; connecting again");
+            self.setup.tracking.end(&*self.setup.upwards.invalidate);
             self.status.send_replace(None);
             since_ms = self.oldest_sent().map_or(0, |moment| session.connection.server_ms_at(moment));
         }
@@ -164,11 +168,17 @@ impl Driver {
         since_ms: u64,
     ) -> Option<(Connection, Found)> {
         let (options, eids, status) = (self.setup.options.clone(), self.setup.eids.clone(), self.status.clone());
+        let tracking = self.setup.tracking.clone();
         let mut connecting = pin!(async move {
             let mut pauses = BACKOFF.iter();
             let mut pause = 0;
             loop {
-                match recover(&options, &eids, previous.as_ref(), &unanswered, since_ms).await {
+                let recovered = async {
+                    let mut recovered = recover(&options, &eids, previous.as_ref(), &unanswered, since_ms).await?;
+                    tracking.begin(&mut recovered.0, &options).await?;
+                    Ok(recovered)
+                };
+                match recovered.await {
                     Ok(recovered) => return recovered,
                     Err(error) => status.send_replace(Some(Err(error))),
                 };
@@ -245,10 +255,16 @@ impl Driver {
         }
         while !self.is_idle() {
             if session.poll_tick(context).is_pending() {
-                break;
+                return Poll::Pending;
             }
             self.expire();
             session.check_silence(self.setup.options.silence_timeout)?;
+        }
+        // Nobody needs to be woken while silence is not relied on.
+        if session.poll_heartbeat(context).is_ready() && self.setup.tracking.was_relied_on() {
+            session.output.extend_from_slice(&command([b"PING"]));
+            self.push(session, Slot::Abandoned(None));
+            context.waker().wake_by_ref();
         }
         Poll::Pending
     }
@@ -352,12 +368,12 @@ impl Driver {
     }
 
     fn settle(&mut self, append: Append, result: Result<Receipt>) {
-        self.settled.push(Settled { completion: append.completion, size: append.size, result });
+        self.settled.push(append.settled(result));
     }
 
     fn hand_over(&mut self) {
         if !self.settled.is_empty() {
-            self.setup.settle.settle(std::mem::take(&mut self.settled));
+            self.setup.upwards.settle.settle(std::mem::take(&mut self.settled));
         }
     }
 

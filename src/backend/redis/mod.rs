@@ -13,6 +13,7 @@ mod recovery;
 mod script;
 mod session;
 mod subscriber;
+mod tracking;
 mod wire;
 
 use std::collections::HashMap;
@@ -26,8 +27,9 @@ use tokio::sync::oneshot;
 use self::link::{Command, Link, Request, Setup};
 pub use self::options::{Address, RedisOptions, TlsOptions};
 use self::subscriber::Subscriber;
+use self::tracking::Tracking;
 use super::{
-    Append, Backend, Cursor, Glob, Hub, Life, PageRequest, Pending, Positions, Selector, Settle, Settled, StreamInfo,
+    Append, Backend, Cursor, Glob, Hub, Life, PageRequest, Pending, Positions, Selector, Settled, StreamInfo, Upwards,
     Watch,
 };
 use crate::clock::{Clock, deadline};
@@ -77,6 +79,7 @@ pub struct Redis {
     link: Link,
     hub: Arc<Hub>,
     subscriber: Subscriber,
+    tracking: Arc<Tracking>,
     pipelines: Arc<AtomicU64>,
     timeout: Duration,
 }
@@ -87,15 +90,24 @@ impl Redis {
         options: RedisOptions,
         prefix: &str,
         clock: Arc<dyn Clock>,
-        settle: Arc<dyn Settle>,
+        upwards: Upwards,
         timeout: Duration,
     ) -> Result<Self> {
         let channels = format!("{prefix}:events:");
         let hub = Arc::<Hub>::default();
         let pipelines = Arc::<AtomicU64>::default();
         let subscriber = Subscriber::new(options.clone(), channels.clone(), hub.clone());
-        let setup = Setup { options, clock, eids: Eids::new(), settle, channels, pipelines: pipelines.clone() };
-        Ok(Redis { link: Link::start(setup)?, hub, subscriber, pipelines, timeout })
+        let tracking = Arc::new(Tracking::new());
+        let setup = Setup {
+            options,
+            clock,
+            eids: Eids::new(),
+            upwards,
+            channels,
+            tracking: tracking.clone(),
+            pipelines: pipelines.clone(),
+        };
+        Ok(Redis { link: Link::start(setup)?, hub, subscriber, tracking, pipelines, timeout })
     }
 
     /// Sends a command now; the answer is awaited by whoever polls the future.
@@ -183,8 +195,7 @@ async fn sum(counts: Vec<impl Future<Output = Result<u64>>>) -> Result<u64> {
 impl Backend for Redis {
     fn submit(&self, appends: Vec<Append>) -> Vec<Settled> {
         let Err(Request::Appends(appends)) = self.link.send(Request::Appends(appends)) else { return Vec::new() };
-        let closed =
-            |append: Append| Settled { completion: append.completion, size: append.size, result: Err(Error::closed()) };
+        let closed = |append: Append| append.settled(Err(Error::closed()));
         appends.into_iter().map(closed).collect()
     }
 
@@ -301,6 +312,10 @@ impl Backend for Redis {
                 Selector::Pattern(_) => Ok(Positions { known: HashMap::new(), others: self.next_millisecond().await? }),
             }
         })
+    }
+
+    fn tracks(&self) -> bool {
+        self.tracking.is_reliable()
     }
 
     fn pipelines(&self) -> u64 {

@@ -10,6 +10,7 @@ use tokio::time::Sleep;
 
 use super::connection::{Connection, KEPT_CAPACITY, READ_SIZE, lost};
 use super::link::{Announcement, Driver, Slot, TICK};
+use super::tracking::{HEARTBEAT, take_push};
 use super::wire::{begin, part};
 use crate::clock::monotonic;
 use crate::error::Result;
@@ -19,7 +20,8 @@ pub(super) struct Session {
     pub(super) output: Vec<u8>,
     written: usize,
     unflushed: bool,
-    timer: Option<Pin<Box<Sleep>>>,
+    tick: Timer,
+    heartbeat: Timer,
     /// When the server last said something, or was first asked something after that.
     heard: Instant,
 }
@@ -27,7 +29,15 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(connection: Connection) -> Self {
         let output = Vec::with_capacity(READ_SIZE);
-        Session { connection, output, written: 0, unflushed: false, timer: None, heard: monotonic() }
+        Session {
+            connection,
+            output,
+            written: 0,
+            unflushed: false,
+            tick: Timer::new(TICK),
+            heartbeat: Timer::new(HEARTBEAT),
+            heard: monotonic(),
+        }
     }
 
     /// An answer is awaited from now on.
@@ -84,10 +94,14 @@ impl Session {
 
     fn take_answers(&mut self, driver: &mut Driver) -> Result<()> {
         self.heard = monotonic();
+        driver.setup.tracking.heard();
         let mut announcements = Vec::new();
         self.connection.take_frames(|frame| match frame.first() {
             // Pushes answer no question.
-            Some(b'>') => Ok(()),
+            Some(b'>') => {
+                take_push(frame, &*driver.setup.upwards.invalidate);
+                Ok(())
+            }
             _ => driver.answer(frame, &mut announcements),
         })?;
         self.announce(driver, announcements);
@@ -109,10 +123,31 @@ impl Session {
 
     /// Ready at every tick, as long as it is asked.
     pub(super) fn poll_tick(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(TICK)));
-        let ticked = timer.as_mut().poll(context);
+        self.tick.poll(context)
+    }
+
+    /// Ready at every heartbeat, as long as it is asked.
+    pub(super) fn poll_heartbeat(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.heartbeat.poll(context)
+    }
+}
+
+/// Comes again and again, as long as it is asked.
+struct Timer {
+    period: Duration,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timer {
+    fn new(period: Duration) -> Self {
+        Timer { period, sleep: None }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.period)));
+        let ticked = sleep.as_mut().poll(context);
         if ticked.is_ready() {
-            self.timer = None;
+            self.sleep = None;
         }
         ticked
     }

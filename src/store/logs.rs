@@ -1,0 +1,190 @@
+//! Trimming the logs of a run by age and by bytes. State and steps stay.
+//!
+//! Logs stand between other events, so they are deleted one by one. Before that an event
+//! `log.trimmed` says up to where; it is what readers and caches of other processes go by.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::cache::Entry;
+use super::options::LogRetention;
+use super::query::{Pager, Query};
+use super::{AppendOptions, EventStore};
+use crate::error::Result;
+use crate::event::{EventId, Field};
+use crate::io;
+use crate::run::{is_log, log_trimmed, logs_trimmed_up_to};
+
+/// Not more often than this is one run looked at for old logs.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is known of the logs of a run.
+#[derive(Default)]
+pub(super) struct Trimming {
+    /// The bytes of logs that were written here since the last look.
+    written: AtomicU64,
+    looked_ms: AtomicU64,
+    busy: AtomicBool,
+    /// Someone will look when the oldest log is too old.
+    scheduled: AtomicBool,
+    /// No log stands before it.
+    first: Mutex<EventId>,
+}
+
+impl Trimming {
+    /// Counts logs that were written. True: it is time to look, and nobody else does.
+    fn count(&self, bytes: u64, options: &LogRetention, now_ms: u64) -> bool {
+        let written = self.written.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let too_many = options.max_bytes.is_some_and(|most| written > most / 4);
+        let since = u128::from(now_ms.saturating_sub(self.looked_ms.load(Ordering::Relaxed)));
+        let too_old = options.max_age.is_some_and(|age| since >= age.as_millis() / 4);
+        (too_many || too_old) && !self.busy.swap(true, Ordering::SeqCst)
+    }
+
+    fn first(&self) -> EventId {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn looked(&self, first: EventId) {
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = first;
+    }
+}
+
+/// The logs of a run, oldest first, and what says that older ones were trimmed.
+#[derive(Default)]
+struct Logs {
+    logs: VecDeque<(EventId, u64)>,
+    bytes: u64,
+    markers: Vec<EventId>,
+    end: EventId,
+}
+
+impl Logs {
+    /// Takes out those that are to go.
+    fn surplus(&mut self, options: &LogRetention, now_ms: u64) -> Vec<EventId> {
+        let oldest_ms = options.max_age.map(|age| now_ms.saturating_sub(age.as_millis() as u64));
+        let most = options.max_bytes.unwrap_or(u64::MAX);
+        let mut surplus = Vec::new();
+        while let Some((id, bytes)) = self.logs.front().copied() {
+            if self.bytes <= most && oldest_ms.is_none_or(|oldest_ms| id.ms >= oldest_ms) {
+                break;
+            }
+            self.bytes -= bytes;
+            self.logs.pop_front();
+            surplus.push(id);
+        }
+        surplus
+    }
+
+    fn first(&self) -> EventId {
+        self.logs.front().map_or(self.end, |(id, _)| *id)
+    }
+}
+
+impl EventStore {
+    /// Logs were written to a run.
+    pub(super) fn wrote_logs(&self, entry: &Arc<Entry>, bytes: u64) {
+        let options = self.shared.retention.logs;
+        if entry.logs.count(bytes, &options, self.now_ms()) {
+            let (store, entry) = (self.clone(), entry.clone());
+            io::begin(async move {
+                store.trim_logs(&entry).await;
+                entry.logs.busy.store(false, Ordering::SeqCst);
+            });
+        }
+        if let Some(age) = options.max_age.filter(|_| !entry.logs.scheduled.swap(true, Ordering::SeqCst)) {
+            self.trim_logs_later(entry.clone(), age);
+        }
+    }
+
+    /// Looks again when the oldest log is too old, also if nobody writes any more.
+    fn trim_logs_later(&self, entry: Arc<Entry>, age: Duration) {
+        let shared = Arc::downgrade(&self.shared);
+        io::begin(async move {
+            let mut pause = age;
+            loop {
+                tokio::time::sleep(pause.max(SHORTEST_PAUSE)).await;
+                let Some(store) = shared.upgrade().map(|shared| EventStore { shared }) else { return };
+                if store.shared.intake.is_closed() {
+                    return;
+                }
+                let Some(oldest) = store.trim_logs(&entry).await else { break };
+                let lived = Duration::from_millis(store.now_ms().saturating_sub(oldest.ms));
+                pause = age.saturating_sub(lived);
+            }
+            entry.logs.scheduled.store(false, Ordering::SeqCst);
+        });
+    }
+
+    /// Deletes the logs of a run that are too old or too many; the oldest that is left.
+    async fn trim_logs(&self, entry: &Entry) -> Option<EventId> {
+        match self.try_to_trim_logs(entry).await {
+            Ok(oldest) => oldest,
+            Err(error) => {
+                tracing::warn!(stream = &*entry.stream, %error, "the logs of a run could not be trimmed");
+                None
+            }
+        }
+    }
+
+    async fn try_to_trim_logs(&self, entry: &Entry) -> Result<Option<EventId>> {
+        let shared = &self.shared;
+        entry.logs.written.store(0, Ordering::Relaxed);
+        entry.logs.looked_ms.store(self.now_ms(), Ordering::Relaxed);
+        let mut logs = self.read_logs(entry).await?;
+        let surplus = logs.surplus(&shared.retention.logs, self.now_ms());
+        if let Some(up_to) = surplus.last() {
+            let run_id = entry.stream.strip_prefix(&format!("{}:flow:", shared.prefix)).unwrap_or_default();
+            let marker = log_trimmed(*up_to).with(Field::RunId, run_id);
+            self.append(&entry.stream, marker, AppendOptions::default()).await?;
+            let trimmed = shared.backend.delete_events(&entry.stream, &surplus);
+            let markers = shared.backend.delete_events(&entry.stream, &logs.markers);
+            shared.cache.touched(entry);
+            shared.trimmed.fetch_add(trimmed.await?, Ordering::Relaxed);
+            markers.await?;
+        }
+        entry.logs.looked(logs.first());
+        Ok(logs.logs.front().map(|(id, _)| *id))
+    }
+
+    async fn read_logs(&self, entry: &Entry) -> Result<Logs> {
+        let query = Query { after: entry.logs.first().previous(), ..Query::stream(&*entry.stream) };
+        let mut pager = Pager::new(self.shared.reader.clone(), &query)?;
+        let mut logs = Logs::default();
+        while let Some(page) = pager.next().await? {
+            for event in page.iter() {
+                logs.end = event.id;
+                if is_log(event.event_type) {
+                    logs.logs.push_back((event.id, event.record.len() as u64));
+                    logs.bytes += event.record.len() as u64;
+                } else if logs_trimmed_up_to(event).is_some() {
+                    logs.markers.push(event.id);
+                }
+            }
+        }
+        Ok(logs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logs() -> Logs {
+        let logs = (1..=10).map(|ms| (EventId::new(ms * 1000, 0), 100)).collect();
+        Logs { logs, bytes: 1000, ..Logs::default() }
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let by_bytes = LogRetention { max_bytes: Some(750), max_age: None };
+        let gone: Vec<_> = logs().surplus(&by_bytes, 0).iter().map(|id| id.ms).collect();
+        assert_eq!(gone, [1000, 2000, 3000]);
+        let by_age = LogRetention { max_bytes: None, max_age: Some(Duration::from_secs(8)) };
+        let gone: Vec<_> = logs().surplus(&by_age, 10_000).iter().map(|id| id.ms).collect();
+        assert_eq!(gone, [1000]);
+        assert!(logs().surplus(&LogRetention::default(), u64::MAX).is_empty());
+    }
+}

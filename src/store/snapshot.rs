@@ -1,0 +1,173 @@
+//! Snapshots that the store writes by itself.
+//!
+//! An append counts the state events that this store writes to a run, which costs nothing, and at
+//! half of what is missing looks at the run itself, where those of others count, too. So a snapshot
+//! comes when it is due, however many write, and two that find it due at once can't both succeed:
+//! it is appended on the condition that nothing came after the event it covers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::cache::Entry;
+use super::{AppendOptions, Shared};
+use crate::backend::Completion;
+use crate::error::{Code, Result};
+use crate::event::{Envelope, EventId, NewEvent};
+use crate::run::{Run, snapshot_events};
+
+/// How often writing one snapshot is tried when others write the same run at the same time.
+const ATTEMPTS: usize = 3;
+/// How long other appends may be held for one snapshot.
+const LONGEST_HOLD: Duration = Duration::from_millis(100);
+/// A snapshot may weigh so many times what was written since the last one.
+const HEAVIEST: u64 = 16;
+/// What a state event is taken to weigh.
+const EVENT_BYTES: u64 = 128;
+
+/// Counts own state events down to the next look at whether a snapshot is due.
+#[derive(Default)]
+pub(super) struct Countdown {
+    written: AtomicU64,
+    /// At how many to look; 0: nobody has looked yet.
+    look_at: AtomicU64,
+    busy: AtomicBool,
+}
+
+impl Countdown {
+    /// Counts events. True: it is time to look, and nobody else does.
+    pub(super) fn count(&self, events: u64, every: u64) -> bool {
+        let written = self.written.fetch_add(events, Ordering::Relaxed) + events;
+        let look_at = match self.look_at.load(Ordering::Relaxed) {
+            0 => every.div_ceil(2),
+            look_at => look_at,
+        };
+        written >= look_at && !self.busy.swap(true, Ordering::SeqCst)
+    }
+
+    /// How many events were counted; to be told to [`Countdown::restart`].
+    fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Goes on when `missing` events are missing; `seen` of those counted were seen.
+    fn restart(&self, seen: u64, missing: u64) {
+        self.written.fetch_sub(seen, Ordering::Relaxed);
+        self.look_at.store(missing.div_ceil(2).max(1), Ordering::Relaxed);
+        self.busy.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Shared {
+    /// Writes a snapshot of a run if it is due.
+    pub(super) async fn snapshot_if_due(&self, entry: &Entry, envelope: &Envelope) {
+        let every = self.snapshot_every;
+        let mut seen = entry.countdown.written();
+        let mut missing = every;
+        for _ in 0..ATTEMPTS {
+            let since = match self.cache.refresh(&self.reader, entry, |run, _| run.since_snapshot()).await {
+                Ok(since) => since,
+                Err(error) => {
+                    tracing::debug!(stream = &*entry.stream, %error, "no snapshot was written");
+                    break;
+                }
+            };
+            missing = every.saturating_sub(since);
+            if missing > 0 {
+                break;
+            }
+            seen = entry.countdown.written();
+            missing = every;
+            match self.snapshot(entry, envelope).await {
+                Ok(true) => break,
+                Ok(false) => missing = every.div_ceil(4),
+                Err(error) => {
+                    tracing::debug!(stream = &*entry.stream, %error, "no snapshot was written");
+                    missing = every.div_ceil(4);
+                    break;
+                }
+            }
+        }
+        entry.countdown.restart(seen, missing);
+    }
+
+    /// Writes a snapshot; false if someone else wrote to the run meanwhile. Appends that come
+    /// meanwhile wait, or in a busy run there would never be a moment for it.
+    async fn snapshot(&self, entry: &Entry, envelope: &Envelope) -> Result<bool> {
+        let (outcome, hold) = {
+            let hold = self.intake.hold();
+            let events =
+                |run: &Run, last| (self.worth(run).then(|| snapshot_events(run.state(), last, envelope)), last);
+            let read = self.cache.refresh(&self.reader, entry, events);
+            let Ok(read) = tokio::time::timeout(LONGEST_HOLD, read).await else { return Ok(false) };
+            let (Some(events), last) = read? else { return Ok(true) };
+            if !self.fits(&events) {
+                return Ok(true);
+            }
+            (self.append_ahead(entry, events, last), hold)
+        };
+        drop(hold);
+        match outcome.await {
+            Ok(()) => {
+                self.snapshots.fetch_add(1, Ordering::Relaxed);
+                Ok(true)
+            }
+            Err(error) if error.code() == Code::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether reading the snapshot will be cheaper than reading what it stands for, more or less.
+    fn worth(&self, run: &Run) -> bool {
+        run.since_snapshot() > 0 && run.state().weight() as u64 <= run.since_snapshot() * EVENT_BYTES * HEAVIEST
+    }
+
+    fn fits(&self, events: &[NewEvent]) -> bool {
+        let fits = events.iter().all(|event| event.size() <= self.limits.max_event_bytes);
+        if !fits && !self.too_large.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the state of a run is larger than limits.maxEventBytes; there are no snapshots of it");
+        }
+        fits
+    }
+
+    fn append_ahead(
+        &self,
+        entry: &Entry,
+        events: Vec<NewEvent>,
+        last: EventId,
+    ) -> impl Future<Output = Result<()>> + use<> {
+        let (sender, outcome) = tokio::sync::oneshot::channel();
+        let options = AppendOptions { expected_last_id: Some(last), idempotency_key: None };
+        let append = self.checked(Completion::Channel(sender), (&*entry.stream).into(), events, options);
+        let refused = append.map(|append| self.intake.submit_ahead(append)).map_err(|(_, error)| error);
+        self.cache.touched(entry);
+        async move {
+            refused?;
+            outcome.await.unwrap_or_else(|_| Err(crate::error::Error::closed())).map(drop)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_are_few_and_come_when_it_is_due() {
+        let countdown = Countdown::default();
+        let (mut looks, mut since) = (0, 0);
+        for written in 1..=1000_u64 {
+            since += 1;
+            if countdown.count(1, 100) {
+                looks += 1;
+                let missing = 100_u64.saturating_sub(since);
+                if missing == 0 {
+                    assert_eq!(written % 100, 0);
+                    since = 0;
+                }
+                countdown.restart(countdown.written(), if missing == 0 { 100 } else { missing });
+            }
+        }
+        assert_eq!(since, 0);
+        assert!(looks <= 10 * 8, "{looks}");
+    }
+}
