@@ -255,7 +255,8 @@ pub trait Backend: Send + Sync + 'static {
     fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64>;
 
     /// Deletes single events; how many were there. The others keep their ids, and later events have
-    /// greater ones than all that were deleted. A stream without events has not vanished.
+    /// greater ones than all that were deleted. A stream without events has not vanished. An
+    /// idempotency key is forgotten with any event that it stored.
     fn delete_events<'a>(&'a self, stream: &'a str, ids: &'a [EventId]) -> Pending<'a, u64>;
 
     /// Deletes all events before this one, which need not be there; how many. Otherwise the same.

@@ -170,3 +170,80 @@ impl Contents {
         self.indexes.remove(key);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Begin(u8),
+        AtLeast(u8, u64),
+        Ended(u8, u64),
+        Delete(u8),
+        Pass(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (stream, ms) = (0..4_u8, 1..20_u64);
+        prop_oneof![
+            stream.clone().prop_map(Step::Begin),
+            (stream.clone(), ms.clone()).prop_map(|(stream, ms)| Step::AtLeast(stream, ms)),
+            (stream.clone(), ms.clone()).prop_map(|(stream, ms)| Step::Ended(stream, ms)),
+            stream.prop_map(Step::Delete),
+            ms.prop_map(Step::Pass),
+        ]
+    }
+
+    /// What is to be true of a stream: when it vanishes, and whether it has ended.
+    type Model = BTreeMap<Box<str>, (Option<u64>, bool)>;
+
+    fn play(step: &Step, contents: &mut Contents, model: &mut Model) {
+        let now_ms = contents.now_ms;
+        match step {
+            Step::Begin(stream) => {
+                let above = contents.greatest_gone;
+                let name = stream.to_string();
+                contents.streams.entry((*name).into()).or_insert_with(|| Stream::new(&name, above));
+                model.entry((*name).into()).or_default();
+            }
+            Step::AtLeast(stream, ms) => {
+                contents.keep(&stream.to_string(), Life::AtLeast(Duration::from_millis(*ms)));
+                if let Some((expires_ms, false)) = model.get_mut(&*stream.to_string()) {
+                    *expires_ms = (*expires_ms).max(Some(now_ms + ms));
+                }
+            }
+            Step::Ended(stream, ms) => {
+                contents.keep(&stream.to_string(), Life::Ended(Duration::from_millis(*ms)));
+                if let Some(kept) = model.get_mut(&*stream.to_string()) {
+                    *kept = (Some(now_ms + ms), true);
+                }
+            }
+            Step::Delete(stream) => {
+                let was_there = model.remove(&*stream.to_string()).is_some();
+                assert_eq!(contents.delete_stream(&stream.to_string()), was_there);
+            }
+            Step::Pass(ms) => {
+                contents.advance(now_ms + ms);
+                model.retain(|_, (expires_ms, _)| expires_ms.is_none_or(|expires_ms| expires_ms > now_ms + ms));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lives_follow_their_rules(steps in proptest::collection::vec(step(), 0..60)) {
+            let (mut contents, mut model) = (Contents::default(), Model::new());
+            for step in &steps {
+                play(step, &mut contents, &mut model);
+                let lives = contents.streams.iter().map(|(name, stream)| (name.clone(), (stream.expires_ms, stream.ended)));
+                prop_assert_eq!(lives.collect::<Model>(), model.clone());
+                let expiries = model.iter().filter_map(|(name, (expires_ms, _))| Some(((*expires_ms)?, name.clone())));
+                prop_assert_eq!(&contents.expiries, &expiries.collect::<BTreeSet<_>>());
+                let next = contents.expiries.iter().map(|(expires_ms, _)| *expires_ms).min();
+                prop_assert_eq!(contents.next_expiry_ms, next);
+            }
+        }
+    }
+}
