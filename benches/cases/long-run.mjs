@@ -7,7 +7,7 @@ import { fillRun } from '../long-stream.mjs'
 import { CORE, openCoreOnRedis } from '../subjects.mjs'
 import { expectedState, stateKey } from '../workload.mjs'
 
-// The last snapshot lies half an interval back: the mean of what a reader meets.
+// The last snapshot lies half an interval before the end: the mean of what a reader meets.
 const FULL = [1_500, 100_500, 1_000_500]
 const QUICK = [1_500, 10_500, 50_500]
 const MANY = 500_000
