@@ -15,6 +15,11 @@ const collectGarbage = runInNewContext('gc')
  * @typedef {object} Benchmark
  * @property {string} name unique; `--only` looks in here
  * @property {Variant[]} variants the first is the baseline
+ * @property {boolean} [needsCore] it can't even be set up without nuxt-queue-core
+ * @property {number} [rounds] at most so many, when one takes seconds
+ * @property {number} [warmUps] likewise
+ * @property {() => Promise<void>} [setUp] once before everything, for as long as it takes
+ * @property {() => Promise<void>} [tearDown] once after everything
  * @property {(subject: any, round: number) => Promise<any>} [prepare] before each round, not timed
  * @property {(subject: any, prepared: any) => any} work timed
  * @property {(subject: any, prepared: any, outcome: any) => Promise<void>} check throws when the result is wrong; not timed
@@ -32,6 +37,7 @@ const collectGarbage = runInNewContext('gc')
  * @property {(ms: number, outcome: any) => number} value
  * @property {number} [target] at least this many times as good as the baseline
  * @property {number} [below] the value itself must stay under this
+ * @property {boolean} [coreOnly] there is nothing to compare with: only nuxt-queue-core has such a figure
  */
 
 /**
@@ -41,16 +47,19 @@ const collectGarbage = runInNewContext('gc')
  */
 export async function measure(benchmark, { rounds, warmUps, calm }) {
   const opened = []
+  await benchmark.setUp?.()
   for (const variant of benchmark.variants) {
     opened.push({ variant, subject: await variant.open(), samples: benchmark.metrics.map(() => []) })
   }
-  for (let round = -warmUps; round < rounds; round++) {
+  const last = Math.min(rounds, benchmark.rounds ?? rounds)
+  for (let round = -Math.min(warmUps, benchmark.warmUps ?? warmUps); round < last; round++) {
     for (const entry of opened) {
       if (calm) await waitForCalm()
       await measureOnce(benchmark, entry, round)
     }
   }
   await Promise.all(opened.map(({ subject }) => subject.close()))
+  await benchmark.tearDown?.()
   return benchmark.metrics.map((metric, i) => summarize(metric, opened, i))
 }
 
@@ -88,19 +97,21 @@ async function withinLimit(promise) {
 }
 
 function summarize(metric, opened, index) {
-  const baseline = opened[0].samples[index]
-  const variants = opened.map(({ variant, samples }) => {
-    const ratios = samples[index].map((value, round) => timesAsGood(metric, value, baseline[round]))
-    return {
-      name: variant.name,
-      core: variant.core === true,
-      median: median(samples[index]),
-      ratio: median(ratios),
-      spread: [quantile(ratios, 0.25), quantile(ratios, 0.75)],
-      samples: samples[index],
-    }
-  })
+  const measured = opened.filter(({ variant }) => variant.core || !metric.coreOnly)
+  const baseline = metric.coreOnly ? undefined : measured[0].samples[index]
+  const variants = measured.map(({ variant, samples }) => ({
+    name: variant.name,
+    core: variant.core === true,
+    median: median(samples[index]),
+    ...(baseline && compare(metric, samples[index], baseline)),
+    samples: samples[index],
+  }))
   return { name: metric.name, unit: metric.unit, target: metric.target, below: metric.below, variants }
+}
+
+function compare(metric, values, baseline) {
+  const ratios = values.map((value, round) => timesAsGood(metric, value, baseline[round]))
+  return { ratio: median(ratios), spread: [quantile(ratios, 0.25), quantile(ratios, 0.75)] }
 }
 
 function timesAsGood({ better }, value, baseline) {

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 
 export const USAGE = `Usage: npm run bench -- [options]
 
-  --quick         fewer rounds and events, about 30 seconds; ratios are rough
+  --quick         fewer rounds and events; ratios are rough
   --only <text>   only the rows whose name contains the text; may be repeated
   --calm          wait before each round until the processors are idle, at most 10 seconds:
                   for a machine with neighbours; takes longer

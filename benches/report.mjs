@@ -7,8 +7,8 @@ const HEAD = ['what', 'variant', 'median', '', 'ratio', 'spread', 'target', '']
 const RIGHT = new Set([2, 4])
 const TOLERANCE = 0.95
 
-export const LEGEND = `ratio: how many times as good as the original way, median over the rounds of one interleaved run;
-spread: its quartiles; target: ✓ reached, ✗ below, – none. "the original way" is the first line of each block.`
+export const LEGEND = `ratio: how many times as good as the first line of the block, median over the rounds of one interleaved run;
+spread: its quartiles; target: ✓ reached, ✗ below, – none.`
 
 /**
  * @param {object} machine
@@ -40,17 +40,21 @@ function rowsOf(result) {
     variant.name,
     readable(variant.median),
     result.unit,
-    i === 0 ? '1' : `${ratio(variant.ratio)} ×`,
-    i === 0 ? '' : variant.spread.map(ratio).join('–'),
+    ...comparison(variant, i === 0),
     variant.core ? targetText(result) : '',
     variant.core ? mark(result, variant) : '',
   ])
 }
 
+function comparison({ ratio: value, spread }, isBaseline) {
+  if (value === undefined) return ['', '']
+  return isBaseline ? ['1', ''] : [`${ratio(value)} ×`, spread.map(ratio).join('–')]
+}
+
 function targetText({ target, below, unit }) {
   const parts = []
   if (target) parts.push(`≥ ${target} ×`)
-  if (below) parts.push(`< ${below} ${unit}`)
+  if (below) parts.push(`< ${below.toLocaleString('en-US')} ${unit}`)
   return parts.join(', ') || '–'
 }
 

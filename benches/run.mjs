@@ -37,7 +37,15 @@ function select(benchmarks, { only, references }) {
   if (wanted.length === 0)
     throw new Error(`no benchmark is called ${only}; there are:\n  ${benchmarks.map(({ name }) => name).join('\n  ')}`)
   if (!references) return wanted
-  return wanted.map((benchmark) => ({ ...benchmark, variants: benchmark.variants.filter(({ core }) => !core) }))
+  return wanted.filter(({ needsCore }) => !needsCore).map(withoutCore)
+}
+
+function withoutCore(benchmark) {
+  return {
+    ...benchmark,
+    variants: benchmark.variants.filter(({ core }) => !core),
+    metrics: benchmark.metrics.filter(({ coreOnly }) => !coreOnly),
+  }
 }
 
 function matches(name, text) {

@@ -2,7 +2,7 @@
 //
 //   append(stream, event)        query(stream) → records       queryText(stream) → JSON text
 //   subscribe(stream, handler)   → a function that ends it     deleteStream(stream)
-//   run(runId) → { get, set, getAll } of its state             close()
+//   run(runId) → { get, set, getAll, at } of its state         stats() → counters        close()
 //
 // A subject has those of them that its benchmarks use.
 
@@ -14,7 +14,7 @@ import { reduceByHand } from './baseline/reduce.mjs'
 import { RawWriter } from './raw-writer.mjs'
 
 const ORIGINAL = 'the original way'
-const CORE = 'nuxt-queue-core'
+export const CORE = 'nuxt-queue-core'
 
 export function originalOnMemory() {
   return { name: ORIGINAL, open: async () => new BaselineMemoryStore() }
@@ -55,7 +55,15 @@ export function coreOnMemory() {
 }
 
 export function coreOnRedis(port) {
-  return { name: CORE, core: true, open: () => openCore({ adapter: 'redis', redis: { host: '127.0.0.1', port } }) }
+  return { name: CORE, core: true, open: () => openCoreOnRedis(port) }
+}
+
+/**
+ * @param {number} port
+ * @param {object} [options] of the store, beside where it is
+ */
+export function openCoreOnRedis(port, options) {
+  return openCore({ adapter: 'redis', redis: { host: '127.0.0.1', port }, ...options })
 }
 
 function foldedState(store) {
@@ -83,6 +91,7 @@ async function openCore(options) {
     subscribe: (stream, handler) => subscribeToCore(store, stream, handler),
     deleteStream: (stream) => store.deleteStream(stream),
     run: (runId) => store.state(runId),
+    stats: () => store.stats(),
     close: () => store.close(),
   }
 }

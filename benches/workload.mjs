@@ -11,15 +11,25 @@ const KEYS = 20
  * @returns {object[]}
  */
 export function makeEvents(count, runId) {
-  return Array.from({ length: count }, (_, i) => ({
+  return Array.from({ length: count }, (_, i) => makeEvent(i, runId))
+}
+
+/**
+ * One of `makeEvents`, for runs too long to be held as objects.
+ *
+ * @param {number} index
+ * @param {string} runId
+ */
+export function makeEvent(index, runId) {
+  return {
     type: 'state.set',
     runId,
     flowName: 'train-classifier',
     stepName: 'train',
     stepId: `${runId}__train__attempt-1`,
     attempt: 1,
-    data: { key: stateKey(i), value: i },
-  }))
+    data: { key: stateKey(index), value: index },
+  }
 }
 
 /** The key that the event of this index sets. */

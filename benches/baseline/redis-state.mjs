@@ -28,6 +28,19 @@ export class BaselineRedisState {
   }
 }
 
+/**
+ * Gives runs a state beforehand, faster than `set` does it.
+ *
+ * @param {Redis} redis
+ * @param {string[]} runIds
+ * @param {Record<string, unknown>} state numbers and objects; the same for each
+ */
+export async function seedStates(redis, runIds, state) {
+  const texts = Object.entries(state).map(([key, value]) => [key, JSON.stringify(value)])
+  const commands = runIds.map((runId) => ['mset', ...texts.flatMap(([key, text]) => [`nq:flow:${runId}:${key}`, text])])
+  await redis.pipeline(commands).exec()
+}
+
 /** The original has no such call; this is what its users write: list the keys, then get each. */
 async function readAll(redis, prefix) {
   const keys = await listKeys(redis, `${prefix}*`)

@@ -2,10 +2,11 @@
  * The loop that somebody writes who folds state events by hand.
  *
  * @param {Array<{ type: string, data: any }>} events
+ * @param {Record<string, unknown>} [initial] what the events before them made; is changed
  * @returns {Record<string, unknown>}
  */
-export function reduceByHand(events) {
-  let state = {}
+export function reduceByHand(events, initial = {}) {
+  let state = initial
   for (const { type, data } of events) {
     if (type === 'state.set') state[data.key] = data.value
     else if (type === 'state.delete') delete state[data.key]

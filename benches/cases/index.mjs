@@ -1,7 +1,23 @@
 import { appendBenchmarks } from './append.mjs'
+import { cacheBenchmarks } from './cache.mjs'
+import { cacheMemoryBenchmarks } from './cache-memory.mjs'
+import { longRunBenchmarks } from './long-run.mjs'
+import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
 import { stateBenchmarks } from './state.mjs'
 import { subscribeBenchmarks } from './subscribe.mjs'
+
+// The longest runs fill the server, so they come last but for the table's order.
+const GROUPS = [
+  appendBenchmarks,
+  queryBenchmarks,
+  stateBenchmarks,
+  subscribeBenchmarks,
+  cacheBenchmarks,
+  mixBenchmarks,
+  cacheMemoryBenchmarks,
+  longRunBenchmarks,
+]
 
 /**
  * Every benchmark, in the order of the table.
@@ -10,5 +26,5 @@ import { subscribeBenchmarks } from './subscribe.mjs'
  *   `scale` shrinks the number of events; 1 is the full size
  */
 export function allBenchmarks(context) {
-  return [appendBenchmarks, queryBenchmarks, stateBenchmarks, subscribeBenchmarks].flatMap((group) => group(context))
+  return GROUPS.flatMap((group) => group(context))
 }
