@@ -9,7 +9,7 @@ use std::time::Duration;
 use nuxt_queue_core::backend::memory::Memory;
 use nuxt_queue_core::backend::redis::{Redis, RedisOptions};
 use nuxt_queue_core::backend::{
-    Append, Backend, Completion, Cursor, Glob, Life, PageRequest, Receipt, Settle, Settled,
+    Append, Backend, Completion, Cursor, Glob, Invalidate, Life, PageRequest, Receipt, Settle, Settled, Upwards,
 };
 use nuxt_queue_core::{EventId, NewEvent, Result, SystemClock, VirtualClock};
 use redis::FromRedisValue;
@@ -39,6 +39,13 @@ enum Time {
 /// Passes outcomes on to whoever waits.
 struct PassOn;
 
+/// Nothing is kept here that could be invalid.
+impl Invalidate for PassOn {
+    fn changed(&self, _: &str) {}
+
+    fn all_changed(&self) {}
+}
+
 impl Settle for PassOn {
     fn settle(&self, settled: Vec<Settled>) {
         for Settled { completion, result, .. } in settled {
@@ -61,7 +68,8 @@ impl Place {
     pub async fn redis() -> Place {
         let server = RedisServer::start_durable().unwrap();
         let options = RedisOptions::from_url(&server.url()).unwrap();
-        let backend = Redis::new(options, "nq", Arc::new(SystemClock), Arc::new(PassOn), PATIENCE).unwrap();
+        let upwards = Upwards { settle: Arc::new(PassOn), invalidate: Arc::new(PassOn) };
+        let backend = Redis::new(options, "nq", Arc::new(SystemClock), upwards, PATIENCE).unwrap();
         backend.connect().await.unwrap();
         let time = Time::Of(Box::new(server));
         Place { backend: Arc::new(backend), time, serial: AtomicU64::default() }
@@ -139,6 +147,7 @@ impl Place {
             idempotency_key: key.map(Into::into),
             deadline: (tokio::time::Instant::now() + PATIENCE).into_std(),
             size: 1,
+            after: None,
         };
         PassOn.settle(self.backend.submit(vec![append]));
         outcome.await.expect("each append is settled")
