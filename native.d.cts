@@ -27,14 +27,39 @@ export declare class NativePages {
   next(ticket: number): string | null
 }
 
+/** The state of a run, with the outlet of its store. */
+export declare class NativeRunState {
+  /** The name of the run's stream. */
+  stream(): string
+  /** The value of a key as JSON (empty if it is absent), if it is known in memory. */
+  peek(key: string): string | null
+  /** The value of a key as JSON; empty if it is absent. `strong`: as the newest event says. */
+  get(ticket: number, key: string, strong: boolean): string | null
+  /**
+   * The value of a key as JSON (empty if it is absent), after the id of the run's last event
+   * and a space.
+   */
+  getWithLastId(ticket: number, key: string): string | null
+  /** All keys and values as a JSON object. */
+  getAll(ticket: number, strong: boolean): string | null
+  /** Keys as a JSON array. */
+  list(ticket: number, prefix: string, strong: boolean): string | null
+  /** The state at a point as a JSON object. */
+  at(ticket: number, point: string): string | null
+  /** The changes of one key or of all as a JSON array. */
+  history(ticket: number, key?: string | undefined | null): string | null
+  /** How the state differs between two points, as a JSON object. */
+  diff(ticket: number, from: string, to: string): string | null
+  /** Writes a snapshot. Returns the record. */
+  snapshot(ticket: number): string | null
+}
+
 /** A store, with the callback that its outcomes go to. */
 export declare class NativeStore {
   /** Opens a store without waiting for its backend. */
   constructor(options: string, callback: (stored: Float64Array, others: Array<[number, string]>) => void, clock?: NativeClock | undefined | null)
   /** Waits for the backend. */
   connect(ticket: number): string | null
-  /** The name of a run's stream. */
-  runStream(runId: string): string
   /**
    * Takes packed appends, which get consecutive tickets from the first on. Returns what is
    * known at once as `[ticket, text]`.
@@ -64,25 +89,8 @@ export declare class NativeStore {
   stats(): string
   /** Ends the store once everything accepted is settled. */
   close(ticket: number): string | null
-  /** The value of a key as JSON; empty if it is absent. `strong`: as the newest event says. */
-  stateGet(ticket: number, runId: string, key: string, strong: boolean): string | null
-  /**
-   * The value of a key as JSON (empty if it is absent), after the id of the run's last event
-   * and a space.
-   */
-  stateGetWithLastId(ticket: number, runId: string, key: string): string | null
-  /** All keys and values as a JSON object. */
-  stateGetAll(ticket: number, runId: string, strong: boolean): string | null
-  /** Keys as a JSON array. */
-  stateList(ticket: number, runId: string, prefix: string, strong: boolean): string | null
-  /** The state at a point as a JSON object. */
-  stateAt(ticket: number, runId: string, point: string): string | null
-  /** The changes of one key or of all as a JSON array. */
-  stateHistory(ticket: number, runId: string, key?: string | undefined | null): string | null
-  /** How the state differs between two points, as a JSON object. */
-  stateDiff(ticket: number, runId: string, from: string, to: string): string | null
-  /** Writes a snapshot; the envelope is a JSON object of texts. Returns the record. */
-  stateSnapshot(ticket: number, runId: string, envelope: string): string | null
+  /** The state of a run. What it writes carries the envelope, a JSON object of texts. */
+  runState(runId: string, envelope: string): NativeRunState
 }
 
 /** Streams, page by page. */

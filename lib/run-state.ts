@@ -1,4 +1,5 @@
 import type * as surface from '../index.js'
+import type { NativeRunState } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { NuxtQueueError, unwrap } from './errors.js'
 import type { EventStore } from './event-store.js'
@@ -22,27 +23,39 @@ type ReadOptions = surface.ReadOptions | undefined
 /** The state of a run; documented in `index.d.ts`. */
 export class RunState implements Pick<surface.RunState, keyof surface.RunState> {
   readonly #home: Home
+  readonly #native: NativeRunState
   readonly #stream: string
   readonly #envelope: Envelope
 
-  private constructor(home: Home, stream: string, envelope: Envelope) {
+  private constructor(home: Home, envelope: Envelope) {
+    const texts = Object.entries(envelope).filter(([, value]) => value !== undefined)
+    const packed = JSON.stringify(Object.fromEntries(texts.map(([name, value]) => [name, String(value)])))
     this.#home = home
-    this.#stream = stream
+    this.#native = home.bridge.store.runState(envelope.runId, packed)
+    this.#stream = this.#native.stream()
     this.#envelope = envelope
   }
 
   static of(home: Home, runId: string, envelope: surface.EventEnvelope): RunState {
-    return new RunState(home, home.bridge.store.runStream(runId), { ...envelope, runId })
+    return new RunState(home, { ...envelope, runId })
   }
 
   async get(key: string, options?: ReadOptions): Promise<unknown> {
-    const value = await this.#get(key, options)
+    const value = this.#peek(key, options) ?? (await this.#get(key, options))
     return value === '' ? undefined : JSON.parse(value)
+  }
+
+  /** What memory can tell at once, as JSON; `null`: it can't. */
+  #peek(key: string, options: ReadOptions): string | null {
+    if (options !== undefined) return null
+    checkKey(key)
+    this.#home.bridge.flush()
+    return this.#native.peek(key)
   }
 
   async getAll(options?: ReadOptions): Promise<Values> {
     const strong = isStrong(options)
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateGetAll(ticket, runId, strong)))
+    return JSON.parse(await this.#read((ticket) => this.#native.getAll(ticket, strong)))
   }
 
   async has(key: string, options?: ReadOptions): Promise<boolean> {
@@ -52,7 +65,7 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
   #get(key: string, options: ReadOptions): Promise<string> {
     checkKey(key)
     const strong = isStrong(options)
-    return this.#read((ticket, runId) => this.#native.stateGet(ticket, runId, key, strong))
+    return this.#read((ticket) => this.#native.get(ticket, key, strong))
   }
 
   async set(key: string, value: unknown, options: { ttl?: number } = {}): Promise<void> {
@@ -104,7 +117,7 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
 
   async #patch(key: string, update: (previous: unknown) => unknown): Promise<unknown> {
     for (;;) {
-      const read = await this.#read((ticket, runId) => this.#native.stateGetWithLastId(ticket, runId, key))
+      const read = await this.#read((ticket) => this.#native.getWithLastId(ticket, key))
       const space = read.indexOf(' ')
       const previous = read.slice(space + 1)
       const value = update(previous === '' ? undefined : JSON.parse(previous))
@@ -126,38 +139,32 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
   async list(prefix = '', options?: ReadOptions): Promise<string[]> {
     checkKey(prefix, 'prefix')
     const strong = isStrong(options)
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateList(ticket, runId, prefix, strong)))
+    return JSON.parse(await this.#read((ticket) => this.#native.list(ticket, prefix, strong)))
   }
 
   async at(point: surface.Point): Promise<Values> {
     const packed = JSON.stringify(toPoint(point, 'point'))
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateAt(ticket, runId, packed)))
+    return JSON.parse(await this.#read((ticket) => this.#native.at(ticket, packed)))
   }
 
   async history(key?: string): Promise<surface.HistoryEntry[]> {
     if (key !== undefined) checkKey(key)
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateHistory(ticket, runId, key)))
+    return JSON.parse(await this.#read((ticket) => this.#native.history(ticket, key)))
   }
 
   async diff(a: surface.Point, b: surface.Point): Promise<surface.StateDiff> {
     const [from, to] = [JSON.stringify(toPoint(a, 'a')), JSON.stringify(toPoint(b, 'b'))]
-    const diff = JSON.parse(await this.#read((ticket, runId) => this.#native.stateDiff(ticket, runId, from, to)))
+    const diff = JSON.parse(await this.#read((ticket) => this.#native.diff(ticket, from, to)))
     // Not enumerable, so that a diff compares and prints as its three lists.
     return Object.defineProperty(diff, 'events', { value: diff.events, enumerable: false })
   }
 
   async snapshot(): Promise<surface.EventRecord<'state.snapshot'>> {
-    const texts = Object.entries(this.#envelope).filter(([, value]) => value !== undefined)
-    const envelope = JSON.stringify(Object.fromEntries(texts.map(([name, value]) => [name, String(value)])))
-    return JSON.parse(await this.#read((ticket, runId) => this.#native.stateSnapshot(ticket, runId, envelope)))
+    return JSON.parse(await this.#read((ticket) => this.#native.snapshot(ticket)))
   }
 
-  get #native() {
-    return this.#home.bridge.store
-  }
-
-  async #read(method: (ticket: number, runId: string) => string | null): Promise<string> {
-    return unwrap(await this.#home.bridge.call((ticket) => method(ticket, this.#envelope.runId)))
+  async #read(method: (ticket: number) => string | null): Promise<string> {
+    return unwrap(await this.#home.bridge.call(method))
   }
 
   async #append(event: { type: string; data: unknown }, expectedLastId?: string): Promise<void> {

@@ -11,6 +11,7 @@ mod clock;
 mod options;
 mod outcome;
 mod pages;
+mod run_state;
 mod store;
 mod submit;
 mod subscription;

@@ -1,5 +1,6 @@
 //! The event store for JavaScript.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use napi::bindgen_prelude::Function;
@@ -7,16 +8,16 @@ use napi_derive::napi;
 use tokio::sync::Mutex;
 
 use super::clock::NativeClock;
-use super::options::{OptionsInput, PointInput, QueryInput, parse};
+use super::options::{OptionsInput, QueryInput, parse};
 use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
 use super::pages::{NativePages, NativeStreams};
+use super::run_state::NativeRunState;
 use super::submit::unpack;
 use super::subscription::NativeSubscription;
 use crate::clock::Clock;
-use crate::error::Result;
 use crate::event::{Envelope, Field};
 use crate::state::RunState;
-use crate::store::{Consistency, EventStore};
+use crate::store::EventStore;
 
 /// A store, with the callback that its outcomes go to.
 #[napi]
@@ -53,12 +54,6 @@ impl NativeStore {
     pub fn connect(&self, ticket: f64) -> Option<String> {
         let store = self.store.clone();
         self.outlet.begin(ticket, async move { store.connect().await.map(|()| "null".into()) })
-    }
-
-    /// The name of a run's stream.
-    #[napi(catch_unwind)]
-    pub fn run_stream(&self, run_id: String) -> String {
-        format!("{}:flow:{run_id}", self.store.prefix())
     }
 
     /// Takes packed appends, which get consecutive tickets from the first on. Returns what is
@@ -172,86 +167,13 @@ impl NativeStore {
         })
     }
 
-    /// The value of a key as JSON; empty if it is absent. `strong`: as the newest event says.
+    /// The state of a run. What it writes carries the envelope, a JSON object of texts.
     #[napi(catch_unwind)]
-    pub fn state_get(&self, ticket: f64, run_id: String, key: String, strong: bool) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet
-            .begin(ticket, async move { state?.get(&key, consistency(strong)).await.map(Option::unwrap_or_default) })
-    }
-
-    /// The value of a key as JSON (empty if it is absent), after the id of the run's last event
-    /// and a space.
-    #[napi(catch_unwind)]
-    pub fn state_get_with_last_id(&self, ticket: f64, run_id: String, key: String) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move {
-            let (value, last_id) = state?.get_with_last_id(&key).await?;
-            Ok(format!("{last_id} {}", value.unwrap_or_default()))
-        })
-    }
-
-    /// All keys and values as a JSON object.
-    #[napi(catch_unwind)]
-    pub fn state_get_all(&self, ticket: f64, run_id: String, strong: bool) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.get_all(consistency(strong)).await })
-    }
-
-    /// Keys as a JSON array.
-    #[napi(catch_unwind)]
-    pub fn state_list(&self, ticket: f64, run_id: String, prefix: String, strong: bool) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet
-            .begin(ticket, async move { state?.list(&prefix, consistency(strong)).await.map(|keys| json(&keys)) })
-    }
-
-    /// The state at a point as a JSON object.
-    #[napi(catch_unwind)]
-    pub fn state_at(&self, ticket: f64, run_id: String, point: String) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.at(read_point(&point)?).await })
-    }
-
-    /// The changes of one key or of all as a JSON array.
-    #[napi(catch_unwind)]
-    pub fn state_history(&self, ticket: f64, run_id: String, key: Option<String>) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move { state?.history(key.as_deref()).await.map(|changes| json(&changes)) })
-    }
-
-    /// How the state differs between two points, as a JSON object.
-    #[napi(catch_unwind)]
-    pub fn state_diff(&self, ticket: f64, run_id: String, from: String, to: String) -> Option<String> {
-        let state = self.state(&run_id, None);
-        self.outlet.begin(ticket, async move {
-            let (from, to) = (read_point(&from)?, read_point(&to)?);
-            state?.diff(from, to).await.map(|diff| diff.to_json())
-        })
-    }
-
-    /// Writes a snapshot; the envelope is a JSON object of texts. Returns the record.
-    #[napi(catch_unwind)]
-    pub fn state_snapshot(&self, ticket: f64, run_id: String, envelope: String) -> Option<String> {
-        let state = self.state(&run_id, Some(&envelope));
-        self.outlet.begin(ticket, async move { state?.snapshot().await })
-    }
-
-    fn state(&self, run_id: &str, envelope: Option<&str>) -> Result<RunState> {
+    pub fn run_state(&self, run_id: String, envelope: String) -> napi::Result<NativeRunState> {
+        let texts: HashMap<String, String> = parse("The envelope", &envelope).map_err(thrown)?;
         let mut fields = Envelope::default();
-        if let Some(json) = envelope {
-            let texts: std::collections::HashMap<String, String> = parse("The envelope", json)?;
-            let known = texts.into_iter().filter_map(|(name, value)| Some((Field::from_name(&name)?, value)));
-            known.for_each(|(field, value)| fields.set(field, value));
-        }
-        Ok(RunState::new(&self.store, run_id, fields))
+        let known = texts.into_iter().filter_map(|(name, value)| Some((Field::from_name(&name)?, value)));
+        known.for_each(|(field, value)| fields.set(field, value));
+        Ok(NativeRunState { state: RunState::new(&self.store, &run_id, fields), outlet: self.outlet.clone() })
     }
-}
-
-fn consistency(strong: bool) -> Consistency {
-    if strong { Consistency::Strong } else { Consistency::Cached }
-}
-
-fn read_point(point: &str) -> Result<crate::state::Point> {
-    parse::<PointInput>("The point", point)?.into_point()
 }

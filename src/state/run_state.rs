@@ -38,6 +38,17 @@ impl RunState {
         RunState { store: store.clone(), stream: format!("{}:flow:{run_id}", store.prefix()), envelope }
     }
 
+    /// The name of the run's stream.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The same as [`RunState::get`] at once, if memory can tell; `None`: ask [`RunState::get`].
+    pub fn peek(&self, key: &str) -> Option<Option<String>> {
+        let now = self.store.now_ms();
+        self.store.peek_run(&self.stream, |run, _| run.state().get(key, now).map(str::to_owned)).ok()
+    }
+
     /// The value of a key as JSON text; `None` if it is absent.
     pub async fn get(&self, key: &str, consistency: Consistency) -> Result<Option<String>> {
         let now = self.store.now_ms();

@@ -16,6 +16,7 @@ use moka::ops::compute::Op;
 use moka::{Expiry, sync};
 
 use super::content::{Content, Last, Version};
+use super::intake::Intake;
 use super::options::{CacheOptions, Lives};
 use super::query::{Consistency, Pager, Query, select};
 use super::reader::Reader;
@@ -229,10 +230,12 @@ impl Cache {
     pub(super) fn peek<R>(
         &self,
         reader: &Reader,
+        intake: &Intake,
         stream: &str,
         look: impl FnOnce(&mut Content) -> Option<R>,
     ) -> Option<R> {
-        if self.max_bytes == 0 || !reader.backend.tracks() {
+        // An append that waits is not counted in the version yet.
+        if self.max_bytes == 0 || !intake.is_clear() || !reader.backend.tracks() {
             return None;
         }
         let entry = self.entries.get(stream)?;

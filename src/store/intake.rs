@@ -30,6 +30,8 @@ pub(super) struct Intake {
     queue: Mutex<Queue>,
     /// Whether any append waits; to be read without the lock.
     congested: AtomicBool,
+    /// Whether it is closed; the same.
+    shut: AtomicBool,
     appended: AtomicU64,
     emptied: Notify,
     passed: Notify,
@@ -105,9 +107,9 @@ impl Queue {
 
 impl Intake {
     pub(super) fn new(max_bytes: usize, outlet: Outlet) -> Self {
-        let (backend, passed_late, queue, congested) = Default::default();
+        let (backend, passed_late, queue, congested, shut) = Default::default();
         let (appended, emptied, passed) = Default::default();
-        Intake { max_bytes, backend, outlet, passed_late, queue, congested, appended, emptied, passed }
+        Intake { max_bytes, backend, outlet, passed_late, queue, congested, shut, appended, emptied, passed }
     }
 
     /// Names the backend, which could only be made with this intake at hand.
@@ -120,9 +122,9 @@ impl Intake {
         let _ = self.passed_late.set(Box::new(tell));
     }
 
-    /// Whether everything that was accepted is with the backend.
+    /// Whether it is open, and everything that was accepted is with the backend.
     pub(super) fn is_clear(&self) -> bool {
-        !self.congested.load(Ordering::SeqCst)
+        !self.congested.load(Ordering::SeqCst) && !self.shut.load(Ordering::SeqCst)
     }
 
     /// The bytes on their way.
@@ -184,6 +186,7 @@ impl Intake {
     /// Refuses what comes from now on, and waits until everything accepted is settled.
     pub(super) async fn close(&self) {
         self.queue().closed = true;
+        self.shut.store(true, Ordering::SeqCst);
         loop {
             let emptied = self.emptied.notified();
             if self.queue().is_empty() {

@@ -23,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 use self::cache::{Cache, Entry};
 pub use self::check::{MAX_NAME_BYTES, MAX_TYPE_BYTES};
 pub use self::compaction::{Compact, Compaction};
+use self::content::Content;
 use self::intake::Intake;
 pub use self::intake::{Outcomes, Outlet};
 pub use self::options::{BackendOptions, CacheOptions, Limits, Lives, LogRetention, RetentionOptions, StoreOptions};
@@ -312,10 +313,9 @@ impl EventStore {
         query.check()?;
         self.open_backend()?;
         let Shared { cache, reader, intake, .. } = &*self.shared;
-        if query.consistency == Consistency::Cached && intake.is_clear() {
-            let found =
-                cache.peek(reader, &query.stream, |run| run.timeline().map(|timeline| select(timeline, &query)));
-            if let Some(events) = found {
+        if query.consistency == Consistency::Cached {
+            let select = |run: &mut Content| run.timeline().map(|timeline| select(timeline, &query));
+            if let Some(events) = cache.peek(reader, intake, &query.stream, select) {
                 return Ok(events);
             }
         }
@@ -448,21 +448,31 @@ impl EventStore {
     ) -> Result<R> {
         check::argument("The stream name", stream)?;
         self.open_backend()?;
+        let look = match consistency {
+            Consistency::Cached => match self.peek_run(stream, look) {
+                Ok(seen) => return Ok(seen),
+                Err(look) => look,
+            },
+            Consistency::Strong => look,
+        };
+        let reader = self.passed().await?;
+        self.shared.cache.run(reader, stream, consistency, look).await
+    }
+
+    /// Looks at a run if what is in memory is all there is to know; otherwise gives `look` back.
+    pub(crate) fn peek_run<R, F: FnOnce(&Run, EventId) -> R>(&self, stream: &str, look: F) -> Result<R, F> {
         let Shared { cache, reader, intake, .. } = &*self.shared;
         let mut look = Some(look);
-        if consistency == Consistency::Cached && intake.is_clear() {
-            let found = cache.peek(reader, stream, |content| {
-                let last = content.last_id();
-                let run = content.run()?;
-                Some(look.take()?(run, last))
-            });
-            if let Some(seen) = found {
-                return Ok(seen);
-            }
+        let seen = cache.peek(reader, intake, stream, |content| {
+            let last = content.last_id();
+            let run = content.run()?;
+            Some(look.take()?(run, last))
+        });
+        match (seen, look) {
+            (Some(seen), _) => Ok(seen),
+            (None, Some(look)) => Err(look),
+            (None, None) => unreachable!("what was looked at was seen"),
         }
-        self.passed().await?;
-        let look = look.take().ok_or_else(|| Error::new(Code::Internal, "A run was looked at twice."))?;
-        cache.run(reader, stream, consistency, look).await
     }
 
     /// A run as it was after `up_to`.
