@@ -119,6 +119,7 @@ impl EventStore {
             }
         };
         intake.connect(&backend);
+        tracing::debug!(prefix, "store opened");
         let projections = Projections::new(cache.max_bytes);
         let (serial, closed) = (AtomicU64::new(0), watch::channel(false).0);
         Ok(EventStore {
@@ -371,6 +372,7 @@ impl EventStore {
         if let Err(error) = self.shared.backend.close().await {
             tracing::debug!(%error, "closing");
         }
+        tracing::debug!(prefix = self.shared.prefix, "store closed");
     }
 }
 
