@@ -976,6 +976,52 @@ export interface RunStatus {
   }>
 }
 
+// ------------------------------------------------------------------ diagnostics
+
+/** How urgent a diagnostic is, most urgent first. */
+export type DiagnosticLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace'
+
+/** What the package itself has to say about its work: not part of any run's timeline. */
+export interface Diagnostic {
+  /** How urgent it is. */
+  level: DiagnosticLevel
+  /** What happened: a text that stays the same from case to case. */
+  message: string
+  /** When, ISO 8601, by the system's clock. */
+  timestamp: string
+  /** The part of the package that says so, such as `nuxt_queue_core::backend::redis::link`. */
+  target: string
+  /** What differs from case to case, as texts, numbers and booleans. Never a password. */
+  fields: Record<string, unknown>
+}
+
+/** Options of {@link onDiagnostic}. */
+export interface DiagnosticOptions {
+  /** The least urgent level to be told of. Default: what the environment variable `NQ_LOG` says, or `'warn'`. */
+  level?: DiagnosticLevel
+}
+
+/**
+ * Calls `callback` with what the package has to say about its work, in all threads of the process: a
+ * lost connection, for one. While a callback is there, in any thread, nothing is written to stderr;
+ * otherwise it is one line each, up to the level that the environment variable `NQ_LOG` names: `off`,
+ * `error`, `warn` (default), `info`, `debug` or `trace`.
+ *
+ * The callback is called soon after, never in the middle of another call, and at the latest when the
+ * process exits; it does not keep the process alive. If 1024 diagnostics wait for it, further ones are
+ * dropped, and the next one says so: `fields.dropped` is how many. What it throws is reported once, by
+ * `process.emitWarning`. What it does may bring further diagnostics, so it should not use a store at
+ * level `debug` or `trace`.
+ *
+ * @returns Ends it; a second call does nothing. It also ends with its thread.
+ * @throws `NQ_VALIDATION` for a callback that is no function, or malformed options.
+ * @example
+ * ```ts
+ * const stop = onDiagnostic(({ level, message, fields }) => logger[level](fields, message), { level: 'info' })
+ * ```
+ */
+export function onDiagnostic(callback: (diagnostic: Diagnostic) => void, options?: DiagnosticOptions): () => void
+
 // ------------------------------------------------------------------ errors
 
 /**

@@ -836,6 +836,7 @@ function __napiStampBindingTarget(exportsObject, target) {
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
 module.exports.NativeClock = nativeBinding.NativeClock
+module.exports.NativeDiagnostics = nativeBinding.NativeDiagnostics
 module.exports.NativePages = nativeBinding.NativePages
 module.exports.NativeRunState = nativeBinding.NativeRunState
 module.exports.NativeStore = nativeBinding.NativeStore

@@ -21,6 +21,19 @@ export declare class NativeClock {
   set(ms: number): void
 }
 
+/** A callback that gets diagnostics while it is there, in place of stderr. */
+export declare class NativeDiagnostics {
+  /**
+   * Calls back when there is something to take, at most once until it is taken. Without a
+   * level: that of `NQ_LOG`.
+   */
+  constructor(level: string | undefined | null, wake: () => void)
+  /** What has come since the last call, as a JSON array. */
+  take(): string
+  /** Ends it: nothing more comes. */
+  end(): void
+}
+
 /** Events, page by page. */
 export declare class NativePages {
   /** The next page as a JSON array, possibly empty; `null` at the end. */

@@ -4,7 +4,7 @@
  */
 
 import { describe, expect, test } from 'vitest'
-import { EventStore, type NewEvent, reduceRun, reduceState, type StoreOptions } from '../index.js'
+import { EventStore, type NewEvent, onDiagnostic, reduceRun, reduceState, type StoreOptions } from '../index.js'
 import { VirtualClock } from '../testing.js'
 import { collect, type Home, newStream, onEveryBackend } from './support/backends.js'
 import { failure, refuses } from './support/failure.js'
@@ -295,6 +295,13 @@ const positions: Position[] = [
   { name: 'reduceState(options)', call: (_store, bad) => reduceState([record], bad), allowed: [undefined] },
   { name: 'reduceRun(events)', call: (_store, bad) => reduceRun(bad) },
   { name: 'reduceRun(event)', call: (_store, bad) => reduceRun([record, bad]) },
+  { name: 'onDiagnostic(callback)', call: (_store, bad) => onDiagnostic(bad) },
+  { name: 'onDiagnostic(options)', call: (_store, bad) => onDiagnostic(() => {}, bad), allowed: [undefined] },
+  {
+    name: 'onDiagnostic(level)',
+    call: (_store, bad) => onDiagnostic(() => {}, { level: bad }),
+    allowed: [undefined],
+  },
   { name: 'new VirtualClock(start)', call: (_store, bad) => new VirtualClock(bad), allowed: [undefined, 5] },
   { name: 'clock.advance(by)', call: (_store, bad) => new VirtualClock().advance(bad), allowed: [5] },
   { name: 'clock.set(to)', call: (_store, bad) => new VirtualClock().set(bad), allowed: [5] },
@@ -360,6 +367,7 @@ onEveryBackend('members that don’t exist', (home) => {
     ['getAll option', (_home, store) => store.state('r').getAll(anything({ typo: 1 })), 'NQ_VALIDATION'],
     ['has option', (_home, store) => store.state('r').has('k', anything({ typo: 1 })), 'NQ_VALIDATION'],
     ['list option', (_home, store) => store.state('r').list('', anything({ typo: 1 })), 'NQ_VALIDATION'],
+    ['diagnostic option', () => onDiagnostic(() => {}, anything({ typo: 1 })), 'NQ_VALIDATION'],
     ['reduceState option', () => reduceState([], anything({ typo: 1 })), 'NQ_VALIDATION'],
   ]
   test.each(known)('%s', async (_what, call, code) => {

@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { inspect } from 'node:util'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { EventStore, type NewEvent, type StoreOptions } from '../index.js'
+import { type Diagnostic, EventStore, type NewEvent, onDiagnostic, type StoreOptions } from '../index.js'
 import { collect } from './support/backends.js'
 import { runCode } from './support/child.js'
 import { allTextOf, failure } from './support/failure.js'
@@ -21,6 +21,9 @@ const note: NewEvent = { type: 'log.info', data: { level: 'info', message: 'm' }
 let server: RedisServer
 let admin: Redis
 const opened: EventStore[] = []
+/** What was said while all of this ran. */
+const diagnostics: Diagnostic[] = []
+const stop = onDiagnostic((diagnostic) => diagnostics.push(diagnostic), { level: 'trace' })
 
 beforeAll(async () => {
   server = await startRedis({ password: PASSWORD })
@@ -31,6 +34,7 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((store) => store.close()))
 })
 afterAll(async () => {
+  stop()
   admin.disconnect()
   await server.stop()
 })
@@ -196,9 +200,18 @@ test('not when the password changes behind the store', async () => {
   for (const warning of warnings.caught) expectNoSecret(allTextOf(warning))
 })
 
+test('not in diagnostics of all this', () => {
+  const messages = new Set(diagnostics.map(({ message }) => message))
+  for (const message of ['connection lost; connecting again', 'not connected; trying again', 'connected again']) {
+    expect(messages).toContain(message)
+  }
+  expectNoSecret(allTextOf(diagnostics))
+  for (const diagnostic of diagnostics) expectNoSecret(JSON.stringify(diagnostic))
+})
+
 test('not on the output of a process, whatever is switched on', async () => {
   const options = { adapter: 'redis', redis: { url: server.url } }
-  const env = { RUST_LOG: 'trace', RUST_BACKTRACE: '1', DEBUG: '*', NODE_DEBUG: '*' }
+  const env = { NQ_LOG: 'trace', RUST_LOG: 'trace', RUST_BACKTRACE: '1', DEBUG: '*', NODE_DEBUG: '*' }
   const code = (password: string) => `
     import { inspect } from 'node:util'
     import { EventStore } from './index.js'

@@ -1,3 +1,4 @@
+export { onDiagnostic } from './diagnostics.js'
 export { NuxtQueueError } from './errors.js'
 export { EventStore } from './event-store.js'
 export { reduceRun, reduceState } from './reduce.js'

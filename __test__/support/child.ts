@@ -66,7 +66,9 @@ function run(args: string[], { env, timeoutMs = 20_000, onStart }: ChildOptions)
   })
 }
 
-/** This process's environment without what the test runner put there. */
+/** This process's environment without what the test runner put there, and what would change the outcome. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(NODE_|VITEST|REDIS_URL)/.test(name)))
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^(NODE_|VITEST|REDIS_URL|NQ_LOG)/.test(name)),
+  )
 }

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(dead_code, reason = "test builds register nothing with Node"))]
 
 mod clock;
+mod diagnostics;
 mod options;
 mod outcome;
 mod pages;

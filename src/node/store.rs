@@ -8,6 +8,7 @@ use napi_derive::napi;
 use tokio::sync::Mutex;
 
 use super::clock::NativeClock;
+use super::diagnostics;
 use super::options::{OptionsInput, QueryInput, parse};
 use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
 use super::pages::{NativePages, NativeStreams};
@@ -39,6 +40,7 @@ impl NativeStore {
         >,
         clock: Option<&NativeClock>,
     ) -> napi::Result<Self> {
+        diagnostics::begin();
         let outlet = Outlet::new(callback)?;
         let settle = outlet.clone();
         let clock = clock.map(|native| native.clock.clone() as Arc<dyn Clock>);

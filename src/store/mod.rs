@@ -185,6 +185,7 @@ impl EventStore {
             }
         };
         intake.connect(&backend);
+        tracing::debug!(prefix, "store opened");
         let late = cache.clone();
         intake.when_passed_late(move |stream| late.touched_stream(stream));
         let shared = Shared {
@@ -512,6 +513,7 @@ impl EventStore {
         if let Err(error) = self.shared.backend.close().await {
             tracing::debug!(%error, "closing");
         }
+        tracing::debug!(prefix = self.shared.prefix, "store closed");
     }
 }
 

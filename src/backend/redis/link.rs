@@ -153,7 +153,7 @@ impl Driver {
             let ended = poll_fn(|context| self.poll(&mut session, context)).await;
             self.hand_over();
             let Err(error) = ended else { return };
-            tracing::warn!(%error, "connection lost; connecting again");
+            tracing::warn!(server = %self.setup.options, %error, "connection lost; connecting again");
             self.setup.tracking.end(&*self.setup.upwards.invalidate);
             self.status.send_replace(None);
             since_ms = self.oldest_sent().map_or(0, |moment| session.connection.server_ms_at(moment));
@@ -179,8 +179,17 @@ impl Driver {
                     Ok(recovered)
                 };
                 match recovered.await {
-                    Ok(recovered) => return recovered,
-                    Err(error) => status.send_replace(Some(Err(error))),
+                    Ok(recovered) => {
+                        match previous.is_some() {
+                            true => tracing::info!(server = %options, "connected again"),
+                            false => tracing::debug!(server = %options, "connected"),
+                        }
+                        return recovered;
+                    }
+                    Err(error) => {
+                        tracing::debug!(server = %options, %error, "not connected; trying again");
+                        status.send_replace(Some(Err(error)));
+                    }
                 };
                 pause = pauses.next().copied().unwrap_or(pause);
                 tokio::time::sleep(Duration::from_millis(pause)).await;

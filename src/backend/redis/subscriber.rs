@@ -116,7 +116,7 @@ impl Worker {
                     Err(error) => error,
                 },
             };
-            tracing::debug!(%error, "subscription connection lost");
+            tracing::debug!(server = %self.options, %error, "subscription connection lost; connecting again");
             self.trouble.send_replace(Some(error));
             tokio::time::sleep(RETRY_AFTER).await;
         }
