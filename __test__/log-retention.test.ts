@@ -7,7 +7,7 @@ import { VirtualClock } from '../testing.js'
 import { type Home, newStream, onEveryBackend, onRedis } from './support/backends.js'
 import { until } from './support/redis.js'
 import { event, isLog, log, streamOf } from './support/run-events.js'
-import { Timeline } from './support/timeline.js'
+import { compareIds, Timeline } from './support/timeline.js'
 
 const bytesOf = (records: UntypedRecord[]) =>
   records.filter(isLog).reduce((sum, record) => sum + Buffer.byteLength(JSON.stringify(record)), 0)
@@ -142,14 +142,8 @@ function expectNote(records: UntypedRecord[], lastTrimmed: string): void {
   expect(others).toEqual([])
   const { upTo } = (note as UntypedRecord).data as { upTo: string }
   const first = records.find(isLog)?.id
-  expect([upTo, lastTrimmed].sort(byId)).toEqual([lastTrimmed, upTo])
-  if (first !== undefined) expect([first, upTo].sort(byId)).toEqual([upTo, first])
-}
-
-function byId(a: string, b: string): number {
-  const [ms, seq] = a.split('-').map(Number) as [number, number]
-  const [otherMs, otherSeq] = b.split('-').map(Number) as [number, number]
-  return ms - otherMs || seq - otherSeq
+  expect([upTo, lastTrimmed].sort(compareIds)).toEqual([lastTrimmed, upTo])
+  if (first !== undefined) expect([first, upTo].sort(compareIds)).toEqual([upTo, first])
 }
 
 /** Reads a stream until it is as wanted and one note is left. Whenever a log is missing, an event has to say so. */

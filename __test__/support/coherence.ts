@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { StoreOptions, UntypedRecord } from '../../index.js'
 import { root } from '../../scripts/lib/paths.mjs'
 import { runFile } from './child.js'
-import { type Entry, type State, type Timeline, textOf } from './timeline.js'
+import { type Asked, type State, type Timeline, textOf } from './timeline.js'
 
 /** What a child is told; see `coherence-child.mjs`. */
 export interface Task {
@@ -25,13 +25,6 @@ export interface Task {
   place: number
 }
 
-interface Query {
-  types?: string[]
-  after?: string
-  order?: 'desc'
-  limit?: number
-}
-
 /** A read of a child. */
 export type Read = {
   run: string
@@ -47,7 +40,7 @@ export type Read = {
   | { kind: 'list'; prefix: string; seen: string }
   | { kind: 'getAll'; seen: Record<string, unknown> }
   | { kind: 'at'; point: string | number; seen: Record<string, unknown> }
-  | { kind: 'query'; query: Query; ids: string[]; digest: string }
+  | { kind: 'query'; query: Asked; ids: string[]; digest: string }
 )
 
 /** What a child has done. */
@@ -127,41 +120,15 @@ function faultOf(read: Read, { timeline, records }: Truth, own: number, delay: D
       const right = timeline.shown('all', textOf)[count]
       return textOf(read.seen) === right ? undefined : `right: ${right}`
     }
-    case 'query':
-      return faultOfQuery(read, timeline, records, least, most)
+    case 'query': {
+      const positions = timeline.answering(read.query, read.ids, least, most)
+      if (!positions) return `right: the matching events of the first ${least} to ${most}`
+      const expected = JSON.stringify(positions.map((position) => records[position]))
+      const isSame = createHash('sha1').update(expected).digest('hex') === read.digest
+      return isSame ? undefined : 'right events, other contents'
+    }
   }
 }
-
-/** A query must give what it would give if the stream ended after some number of events between these two. */
-function faultOfQuery(
-  { query, ids, digest }: Extract<Read, { kind: 'query' }>,
-  timeline: Timeline,
-  records: UntypedRecord[],
-  least: number,
-  most: number,
-): string | undefined {
-  const first = query.after === undefined ? 0 : timeline.before(query.after) + 1
-  const matches: number[] = []
-  let fewest = 0
-  for (let position = first; position < most; position++) {
-    if (position === least) fewest = matches.length
-    if (isOf(timeline.entries[position] as Entry, query.types)) matches.push(position)
-  }
-  if (least >= most) fewest = matches.length
-  for (let count = fewest; count <= matches.length; count++) {
-    const from = query.order === 'desc' ? Math.max(0, count - (query.limit ?? count)) : 0
-    const positions = matches.slice(from, count)
-    if (query.order === 'desc') positions.reverse()
-    if (positions.length !== ids.length) continue
-    if (!positions.every((position, index) => timeline.entries[position]?.id === ids[index])) continue
-    const expected = JSON.stringify(positions.map((position) => records[position]))
-    return createHash('sha1').update(expected).digest('hex') === digest ? undefined : 'right events, other contents'
-  }
-  return `right: the matching events of the first ${least} to ${most}`
-}
-
-const isOf = ({ type }: Entry, types?: string[]) =>
-  types === undefined || types.some((one) => (one === 'state.*' ? type.startsWith('state.') : type === one))
 
 /** Snapshots that hold something else than the fold of all events before them (P4). */
 export function wrongSnapshots(timeline: Timeline): string[] {

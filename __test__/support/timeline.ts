@@ -19,6 +19,17 @@ export type State = Map<string, unknown>
 /** From how many events to how many, both included. */
 export type Span = [from: number, to: number]
 
+/** What a query asks for. */
+export interface Asked {
+  types?: string[]
+  after?: string
+  before?: string
+  startTime?: number
+  endTime?: number
+  order?: 'asc' | 'desc'
+  limit?: number
+}
+
 export class Timeline {
   readonly #positions: Map<string, number>
   readonly #shown = new Map<string, string[]>()
@@ -79,6 +90,22 @@ export class Timeline {
     return shown
   }
 
+  /**
+   * Where the events stand that a query gave, if it is right: if it gives just these when the stream ends after some
+   * number of events between these two.
+   */
+  answering(asked: Asked, ids: string[], least: number, most: number): number[] | undefined {
+    const matches = this.entries.slice(0, most).flatMap((entry, position) => (isAskedFor(entry, asked) ? position : []))
+    const fewest = matches.filter((position) => position < least).length
+    for (let count = fewest; count <= matches.length; count++) {
+      const limit = Math.min(asked.limit ?? count, count)
+      const positions = asked.order === 'desc' ? matches.slice(count - limit, count).reverse() : matches.slice(0, limit)
+      if (positions.length !== ids.length) continue
+      if (positions.every((position, index) => this.entries[position]?.id === ids[index])) return positions
+    }
+    return undefined
+  }
+
   /** After how many events a view shows this. */
   spans(name: string, view: (state: State) => string, text: string): Span[] {
     let spans = this.#spans.get(name)
@@ -95,6 +122,22 @@ export class Timeline {
     }
     return spans.get(text) ?? []
   }
+}
+
+function isAskedFor({ id, ms, type }: Entry, asked: Asked): boolean {
+  const { types, after, before, startTime = 0, endTime = Number.POSITIVE_INFINITY } = asked
+  if (ms < startTime || ms > endTime) return false
+  if (after !== undefined && compareIds(id, after) <= 0) return false
+  if (before !== undefined && compareIds(id, before) >= 0) return false
+  const isOf = (wanted: string) => (wanted.endsWith('.*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted)
+  return types === undefined || types.length === 0 || types.some(isOf)
+}
+
+/** Below 0: the first id is the smaller one. */
+export function compareIds(a: string, b: string): number {
+  const [ms, seq] = a.split('-').map(Number) as [number, number]
+  const [otherMs, otherSeq] = b.split('-').map(Number) as [number, number]
+  return ms - otherMs || seq - otherSeq
 }
 
 /** Folds one event into a state. */
