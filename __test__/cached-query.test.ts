@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import type { EventRecord, EventStore, Query } from '../index.js'
+import type { EventRecord, EventStore, Query, UntypedRecord } from '../index.js'
 import { collect, newStream, onRedis } from './support/backends.js'
 import { randomFrom } from './support/random.js'
 import { event, log, streamOf } from './support/run-events.js'
@@ -90,7 +90,7 @@ onRedis('queries from memory', (home) => {
     }> = []
 
     const write = async (to: EventStore, first: number, pause: number) => {
-      for (let n = first; n < 1000; n += 2) {
+      for (let n = first; n < 700; n += 2) {
         const { id } = await append(to, run, n)
         known.push(id)
         if (to === store) lastOwn = id
@@ -115,9 +115,8 @@ onRedis('queries from memory', (home) => {
     await Promise.all(asking)
 
     const timeline = await Timeline.read(home.server, stream)
-    const records = new Map(
-      (await writer.query({ stream, consistency: 'strong' })).map((record) => [record.id, record]),
-    )
+    const all: UntypedRecord[] = await writer.query({ stream, consistency: 'strong' })
+    const records = new Map<string, string>(all.map((record) => [record.id, JSON.stringify(record)]))
     const faults = answers.filter(({ asked, strong, own, start, end, got }) => {
       const since = timeline.until(start - GRANULARITY - 1 - (strong ? 0 : DELAY))
       const least = Math.max(since, own === undefined ? 0 : timeline.before(own) + 1)
@@ -127,6 +126,9 @@ onRedis('queries from memory', (home) => {
     const of = `seed ${SEED}, ${faults.length} of ${answers.length} queries`
     expect(faults.slice(0, 3), of).toEqual([])
     expect(answers.length, of).toBeGreaterThan(100)
-    for (const { got } of answers) for (const record of got) expect(record).toEqual(records.get(record.id))
+    const changed = answers.flatMap(({ got }) =>
+      got.filter((record) => JSON.stringify(record) !== records.get(record.id)),
+    )
+    expect(changed, of).toEqual([])
   })
 })
