@@ -50,7 +50,8 @@ on_both!(
     a_stream_lives_for_ever_unless_it_is_told,
     a_stream_that_is_not_there_is_not_kept,
     at_least_never_shortens,
-    ended_is_exact_and_final,
+    exactly_is_exact,
+    finally_is_exact_and_the_last_word,
     appending_prolongs_nothing,
     lives_have_bounds,
     a_stream_vanishes_as_if_it_had_been_deleted,
@@ -76,7 +77,7 @@ async fn a_stream_lives_for_ever_unless_it_is_told(place: Place) {
 
 async fn a_stream_that_is_not_there_is_not_kept(place: Place) {
     place.keep(STREAM, Life::AtLeast(HOUR)).await;
-    place.keep(STREAM, Life::Ended(HOUR)).await;
+    place.keep(STREAM, Life::Finally(HOUR)).await;
     assert_eq!(place.backend.remaining(STREAM).await.unwrap(), None);
     place.append(STREAM).await;
     assert_eq!(place.backend.remaining(STREAM).await.unwrap(), Some(None));
@@ -92,24 +93,31 @@ async fn at_least_never_shortens(place: Place) {
     }
 }
 
-async fn ended_is_exact_and_final(place: Place) {
+async fn exactly_is_exact(place: Place) {
     place.append(STREAM).await;
-    let (at_least, ended) = (Life::AtLeast, Life::Ended);
-    for (said, lives) in [(at_least(HOUR * 9), 9), (ended(HOUR), 1), (ended(HOUR * 3), 3), (at_least(HOUR * 5), 3)] {
+    let (at_least, exactly) = (Life::AtLeast, Life::Exactly);
+    let words = [(at_least(HOUR * 9), 9), (exactly(HOUR), 1), (exactly(HOUR * 3), 3), (at_least(HOUR * 5), 5)];
+    for (said, lives) in words {
         place.keep(STREAM, said).await;
         place.lives(STREAM, HOUR * lives).await;
     }
-    place.keep(STREAM, Life::Ended(HOUR * 2)).await;
-    place.lives(STREAM, HOUR * 2).await;
-    // The end of a stream may be the first that is said of it.
+}
+
+async fn finally_is_exact_and_the_last_word(place: Place) {
+    place.append(STREAM).await;
+    place.keep(STREAM, Life::AtLeast(HOUR * 9)).await;
+    // It may also be the first that is said of a stream.
     place.append(OTHER).await;
-    place.keep(OTHER, Life::Ended(HOUR)).await;
-    place.keep(OTHER, Life::AtLeast(HOUR * 2)).await;
-    place.lives(OTHER, HOUR).await;
+    for stream in [STREAM, OTHER] {
+        for said in [Life::Finally(HOUR), Life::Finally(HOUR * 3), Life::Exactly(HOUR * 3), Life::AtLeast(HOUR * 5)] {
+            place.keep(stream, said).await;
+            place.lives(stream, HOUR).await;
+        }
+    }
 }
 
 async fn appending_prolongs_nothing(place: Place) {
-    for (stream, life) in [(STREAM, Life::AtLeast(HOUR)), (OTHER, Life::Ended(HOUR))] {
+    for (stream, life) in [(STREAM, Life::AtLeast(HOUR)), (OTHER, Life::Finally(HOUR))] {
         place.append(stream).await;
         place.keep(stream, life).await;
         place.append(stream).await;
@@ -122,10 +130,10 @@ async fn lives_have_bounds(place: Place) {
     place.append(STREAM).await;
     place.keep(STREAM, Life::AtLeast(Duration::MAX)).await;
     place.lives(STREAM, HOUR * 24 * 365 * 100).await;
-    place.keep(STREAM, Life::Ended(Duration::from_nanos(1))).await;
+    place.keep(STREAM, Life::Finally(Duration::from_nanos(1))).await;
     place.until_gone(STREAM, Duration::from_millis(1)).await;
     place.append(OTHER).await;
-    place.keep(OTHER, Life::Ended(Duration::ZERO)).await;
+    place.keep(OTHER, Life::Finally(Duration::ZERO)).await;
     place.until_gone(OTHER, Duration::from_millis(1)).await;
 }
 
@@ -139,7 +147,7 @@ async fn gone(place: &Place, life: Life) -> EventId {
 }
 
 async fn a_stream_vanishes_as_if_it_had_been_deleted(place: Place) {
-    for life in [Life::AtLeast(MOMENT), Life::Ended(MOMENT)] {
+    for life in [Life::AtLeast(MOMENT), Life::Finally(MOMENT)] {
         let last = gone(&place, life).await;
         assert_eq!(place.events(STREAM).await, []);
         assert_eq!(place.backend.last_id(STREAM).await.unwrap(), None);
@@ -155,7 +163,7 @@ async fn a_stream_vanishes_as_if_it_had_been_deleted(place: Place) {
 async fn whatever_looks_first_sees_nothing(place: Place) {
     for look in 0..8 {
         let last = place.append_with(STREAM, 1, None, Some("key")).await.map(|receipt| ids(&receipt)[0]).unwrap();
-        place.keep(STREAM, Life::Ended(MOMENT)).await;
+        place.keep(STREAM, Life::Finally(MOMENT)).await;
         place.pass(MOMENT).await;
         match look {
             0 => assert_eq!(place.events(STREAM).await, []),
@@ -177,7 +185,7 @@ async fn whatever_looks_first_sees_nothing(place: Place) {
 }
 
 async fn a_stream_that_begins_again_is_a_new_one(place: Place) {
-    for life in [Life::AtLeast(MOMENT), Life::Ended(MOMENT)] {
+    for life in [Life::AtLeast(MOMENT), Life::Finally(MOMENT)] {
         let last = gone(&place, life).await;
         let receipt = place.append_with(STREAM, 2, Some(EventId::MIN), Some("key")).await.unwrap();
         assert!(matches!(&receipt, Receipt::Batch(new) if new[0] > last), "{receipt:?} after {last}");
@@ -192,7 +200,7 @@ async fn a_stream_that_begins_again_is_a_new_one(place: Place) {
 }
 
 async fn a_deleted_stream_takes_its_life_along(place: Place) {
-    for life in [Life::AtLeast(MOMENT), Life::Ended(MOMENT)] {
+    for life in [Life::AtLeast(MOMENT), Life::Finally(MOMENT)] {
         place.append(STREAM).await;
         place.keep(STREAM, life).await;
         place.backend.delete_streams(&[STREAM, OTHER]).await.unwrap();
@@ -211,7 +219,7 @@ async fn only_what_is_due_vanishes(place: Place) {
     for (n, stream) in streams.iter().enumerate() {
         place.append(stream).await;
         match n % 3 {
-            0 => place.keep(stream, Life::Ended(MOMENT)).await,
+            0 => place.keep(stream, Life::Finally(MOMENT)).await,
             1 => place.keep(stream, Life::AtLeast(HOUR)).await,
             _ => {}
         }
@@ -251,7 +259,7 @@ async fn ids_are_not_given_twice(place: Place) {
 
 async fn an_emptied_stream_has_not_vanished(place: Place) {
     place.append(STREAM).await;
-    place.keep(STREAM, Life::Ended(HOUR)).await;
+    place.keep(STREAM, Life::Finally(HOUR)).await;
     assert_eq!(place.backend.trim(STREAM, EventId::MAX).await.unwrap(), 1);
     assert_eq!(place.backend.last_id(STREAM).await.unwrap(), None);
     assert_eq!(place.listed("*").await, [""; 0]);
@@ -331,7 +339,7 @@ async fn members_are_removed(place: Place) {
 async fn memory_keeps_to_the_millisecond() {
     let place = Place::memory();
     place.append(STREAM).await;
-    place.keep(STREAM, Life::Ended(Duration::from_millis(1_000))).await;
+    place.keep(STREAM, Life::Finally(Duration::from_millis(1_000))).await;
     place.pass(Duration::from_millis(999)).await;
     assert_eq!(place.backend.remaining(STREAM).await.unwrap(), Some(Some(Duration::from_millis(1))));
     assert_eq!(place.events(STREAM).await.len(), 1);
@@ -352,7 +360,7 @@ async fn redis_refuses_what_is_no_stream() {
     says_so(place.backend.trim("nq:text", EventId::MAX).await.unwrap_err());
     says_so(place.backend.index_due("nq:text", 1.0, 1).await.unwrap_err());
     says_so(place.backend.index_remove("nq:text", &["words"]).await.unwrap_err());
-    for life in [Life::AtLeast(MOMENT), Life::Ended(MOMENT)] {
+    for life in [Life::AtLeast(MOMENT), Life::Finally(MOMENT)] {
         place.keep("nq:text", life).await;
     }
     assert_eq!(place.backend.delete_streams(&["nq:text"]).await.unwrap(), 0);
@@ -366,13 +374,13 @@ async fn redis_is_left_clean() {
     let place = Place::redis().await;
     for (stream, mark) in [(STREAM, "{nq:flow:1}:ended"), ("jobs:{eu}:7", "jobs:{eu}:7:ended")] {
         place.append(stream).await;
-        place.keep(stream, Life::Ended(HOUR)).await;
+        place.keep(stream, Life::Finally(HOUR)).await;
         assert_eq!(place.say::<i64>(&format!("EXISTS {mark}")), 1);
         assert!(place.say::<i64>(&format!("PTTL {mark}")) > 0);
         place.backend.delete_streams(&[stream]).await.unwrap();
         assert_eq!(place.say::<Vec<String>>("KEYS *"), [""; 0]);
         place.append(stream).await;
-        place.keep(stream, Life::Ended(MOMENT)).await;
+        place.keep(stream, Life::Finally(MOMENT)).await;
         place.until_gone(stream, MOMENT).await;
         place.pass(MOMENT).await;
         assert_eq!(place.say::<Vec<String>>("KEYS *"), [""; 0]);
@@ -386,14 +394,14 @@ async fn redis_without_memory_ends_nothing() {
     let event = place.append(STREAM).await;
     place.keep(STREAM, Life::AtLeast(HOUR)).await;
     place.say::<()>("CONFIG SET maxmemory 1");
-    let refused = place.backend.keep(STREAM, Life::Ended(MOMENT)).await.unwrap_err();
+    let refused = place.backend.keep(STREAM, Life::Finally(MOMENT)).await.unwrap_err();
     assert!(refused.code() == Code::Backend && refused.message().contains("OOM"), "{refused}");
     place.lives(STREAM, HOUR).await;
     // What makes room goes on.
     assert_eq!(place.backend.delete_events(STREAM, &[event]).await.unwrap(), 1);
     assert_eq!(place.backend.trim(STREAM, EventId::MAX).await.unwrap(), 0);
     place.say::<()>("CONFIG SET maxmemory 0");
-    place.keep(STREAM, Life::Ended(HOUR * 2)).await;
+    place.keep(STREAM, Life::Finally(HOUR * 2)).await;
     place.lives(STREAM, HOUR * 2).await;
 }
 
@@ -406,7 +414,7 @@ async fn redis_is_told_again_after_a_crash() {
     place.backend.index_add(INDEX, "a", 1.0).await.unwrap();
     place.server().pause();
     let backend = place.backend.clone();
-    let ended = backend.keep(OTHER, Life::Ended(HOUR));
+    let ended = backend.keep(OTHER, Life::Finally(HOUR));
     let deleted = backend.delete_events(STREAM, &all[3..4]);
     let trimmed = backend.trim(STREAM, all[2]);
     let removed = backend.index_remove(INDEX, &["a"]);

@@ -195,17 +195,24 @@ const LONGEST_MS: u64 = 100 * 365 * 86_400_000;
 /// How long a stream is to live from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// At least so long, and never shorter than it would have lived. Does nothing to a stream that has ended.
+    /// At least so long, and never shorter than it would have lived.
     AtLeast(Duration),
-    /// Exactly so long: the stream has ended. May be said again, and counts anew then.
-    Ended(Duration),
+    /// Exactly so long.
+    Exactly(Duration),
+    /// Exactly so long, and that is the last word: nothing that is said afterwards has an effect.
+    Finally(Duration),
 }
 
 impl Life {
+    /// How long that is.
+    pub(crate) fn duration(self) -> Duration {
+        let (Life::AtLeast(life) | Life::Exactly(life) | Life::Finally(life)) = self;
+        life
+    }
+
     /// The life in milliseconds, rounded up: no stream vanishes too early. At least one, at most a hundred years.
     pub(crate) fn ms(self) -> u64 {
-        let (Life::AtLeast(life) | Life::Ended(life)) = self;
-        let ms = life.as_nanos().div_ceil(1_000_000).clamp(1, u128::from(LONGEST_MS));
+        let ms = self.duration().as_nanos().div_ceil(1_000_000).clamp(1, u128::from(LONGEST_MS));
         ms as u64
     }
 }
@@ -266,11 +273,13 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// * A stream of which nothing was said lives for ever.
     /// * Appending prolongs no life; it takes an `AtLeast` to do so, which never shortens one.
-    /// * `Ended` sets the life exactly, longer or shorter than before, and what was said of the
-    ///   stream by `AtLeast` has no effect any more.
+    /// * `Exactly` and `Finally` may make a life longer or shorter; after `Finally` nothing does.
     /// * At the end of its life the stream vanishes as if it had been deleted, with what is
     ///   remembered of its idempotency keys. A stream that begins again is a new one.
     fn keep<'a>(&'a self, stream: &'a str, life: Life) -> Pending<'a, ()>;
+
+    /// How many events a stream has.
+    fn length<'a>(&'a self, stream: &'a str) -> Pending<'a, u64>;
 
     /// How long a stream still lives; `None`: it is not there; `Some(None)`: for ever.
     fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>>;
@@ -297,6 +306,11 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Where the streams end now, so that a subscription can begin after it.
     fn ends<'a>(&'a self, selector: &'a Selector) -> Pending<'a, Positions>;
+
+    /// Whether everything is answered at once, and nobody else changes anything.
+    fn is_local(&self) -> bool {
+        false
+    }
 
     /// Whether [`Invalidate`] is told, within moments, when someone else changes a stream that was
     /// read here and has not been written here since.

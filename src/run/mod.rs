@@ -68,9 +68,12 @@ pub fn awaits_until(event_type: &str, data: Option<&str>) -> Option<u64> {
     Some(deadline.unwrap_or(u64::MAX))
 }
 
-/// The marker of logs that were trimmed: none up to this id is part of the timeline any more.
+/// The marker of logs that were trimmed: none up to this id is part of the timeline any more. Who
+/// reads logs reads it as one of them.
 pub fn log_trimmed(up_to: EventId) -> NewEvent {
-    NewEvent::new(LOG_TRIMMED).with_data(format!("{{\"upTo\":\"{up_to}\"}}"))
+    let message = format!("Logs up to {up_to} were trimmed.");
+    let data = format!("{{\"level\":\"info\",\"message\":\"{message}\",\"upTo\":\"{up_to}\"}}");
+    NewEvent::new(LOG_TRIMMED).with_data(data)
 }
 
 /// Up to which id logs were trimmed, if this is the marker that says so.

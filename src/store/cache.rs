@@ -4,7 +4,8 @@
 //! of this store, an invalidation from the backend. Content that was read after a version was
 //! noted is up to that version. While the backend tells of every change ([`Backend::tracks`]),
 //! content that is up to the present version is answered from memory; otherwise the stream is read
-//! from the last known event on.
+//! from the last known event on. After a change by others its length is asked for, too: if events
+//! were deleted, it is read anew.
 //!
 //! [`Backend::tracks`]: crate::backend::Backend::tracks
 
@@ -48,6 +49,8 @@ pub(super) struct Entry {
     /// Own appends that were followed since the run was last asked for.
     unseen: AtomicU32,
     following: AtomicBool,
+    /// Others have changed the stream, perhaps by deleting events.
+    is_suspect: AtomicBool,
     weight: AtomicU32,
     phase: AtomicU8,
     pub(super) countdown: Countdown,
@@ -66,6 +69,7 @@ impl Entry {
             reads: AtomicU64::new(0),
             unseen: AtomicU32::new(0),
             following: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
             weight: AtomicU32::new(0),
             phase: AtomicU8::new(0),
             countdown: Countdown::default(),
@@ -173,8 +177,19 @@ impl Cache {
 
     /// How many runs are kept, and about how many bytes that takes.
     pub(super) fn size(&self) -> (u64, u64) {
+        if self.max_bytes == 0 {
+            return (0, 0);
+        }
         self.entries.run_pending_tasks();
-        (self.entries.entry_count(), self.entries.weighted_size())
+        let filled = self.entries.iter().filter(|(_, entry)| entry.content().is_filled()).count();
+        (filled as u64, self.entries.weighted_size())
+    }
+
+    /// This store has deleted events of a run.
+    pub(super) fn deleted_from(&self, entry: &Entry) {
+        self.touched(entry);
+        let current = self.entries.get(&entry.stream);
+        current.iter().for_each(|current| current.is_suspect.store(true, Ordering::SeqCst));
     }
 
     fn version(&self, entry: &Entry) -> Version {
@@ -200,7 +215,8 @@ impl Cache {
     /// Reads what was appended, right behind the append, so that the next one who asks need not wait.
     pub(super) fn follow(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
         let is_wanted = || entry.unseen.load(Ordering::Relaxed) < UNSEEN && entry.content().is_filled();
-        if self.max_bytes == 0 || !reader.backend.tracks() || !is_wanted() {
+        let backend = &reader.backend;
+        if self.max_bytes == 0 || backend.is_local() || !backend.tracks() || !is_wanted() {
             return;
         }
         if entry.following.swap(true, Ordering::SeqCst) {
@@ -330,8 +346,9 @@ impl Cache {
 
     /// Whether a query is answered from the timeline of a run, or brings it into memory.
     pub(super) fn serves(&self, reader: &Reader, query: &Query) -> bool {
-        let is_possible = self.max_bytes > 0 && self.is_run(&query.stream) && reader.backend.tracks();
-        is_possible && (query.is_whole() || self.has_timeline(&query.stream))
+        let backend = &reader.backend;
+        let is_possible = self.max_bytes > 0 && self.is_run(&query.stream);
+        is_possible && !backend.is_local() && backend.tracks() && (query.is_whole() || self.has_timeline(&query.stream))
     }
 
     fn has_timeline(&self, stream: &str) -> bool {
@@ -371,19 +388,40 @@ impl Cache {
     pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
         let Some(last) = entry.content().last() else { return Ok(false) };
         let (version, read) = self.begin_read(entry);
+        let length = self.is_suspect(reader, entry, version).then(|| reader.backend.length(&entry.stream));
         let Some(events) = self.tail(reader, entry, last).await? else {
             entry.content().clear();
             return Ok(false);
         };
+        let length = match length {
+            Some(length) => Some(length.await?),
+            None => None,
+        };
         let mut content = entry.content();
+        let news = events.iter().map(Events::len).sum();
+        if length.is_some_and(|length| content.has_lost(length, news)) {
+            content.clear();
+            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+            return Ok(false);
+        }
         let is_news = !events.is_empty();
         content.extend(events, self.largest_timeline());
         (content.seen, content.read) = (Some(version), read);
+        content.length = length.or(content.length);
         drop(content);
         if is_news {
             self.counters.advances.fetch_add(1, Ordering::Relaxed);
         }
         Ok(true)
+    }
+
+    /// Whether events may have been deleted since the run was read last.
+    fn is_suspect(&self, reader: &Reader, entry: &Entry, version: Version) -> bool {
+        if reader.backend.is_local() {
+            return entry.is_suspect.swap(false, Ordering::SeqCst);
+        }
+        let is_told = reader.backend.tracks() && entry.content().seen.is_some_and(|seen| seen.0 == version.0);
+        entry.is_suspect.swap(false, Ordering::SeqCst) || !is_told
     }
 
     /// The events after the last known one, which is read again: if it is gone, the stream is another one.
@@ -413,10 +451,12 @@ impl Cache {
 
     async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
         let (version, read) = self.begin_read(entry);
+        entry.is_suspect.store(false, Ordering::SeqCst);
         let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
+        let length = reader.backend.length(&entry.stream).await?;
         let mut content = entry.content();
         content.set_run(run, last);
-        (content.seen, content.read) = (Some(version), read);
+        (content.seen, content.read, content.length) = (Some(version), read, Some(length));
         Ok(())
     }
 
@@ -471,8 +511,8 @@ impl Cache {
             return;
         }
         let before = entry.weight.swap(weight, Ordering::Relaxed);
-        let is_same = before.abs_diff(weight) <= before / 8 && entry.phase.swap(phase, Ordering::Relaxed) == phase;
-        if is_same {
+        let phase_before = entry.phase.swap(phase, Ordering::Relaxed);
+        if phase_before == phase && before.abs_diff(weight) <= before / 8 {
             return;
         }
         self.entries.entry(entry.stream.clone()).and_compute_with(|current| match current {
@@ -485,6 +525,7 @@ impl Cache {
 impl Invalidate for Cache {
     fn changed(&self, stream: &str) {
         if let Some(entry) = self.entries.get(stream) {
+            entry.is_suspect.store(true, Ordering::SeqCst);
             entry.version.fetch_add(1, Ordering::SeqCst);
             if entry.content().is_filled() {
                 self.counters.invalidations.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::event::{EventId, EventRef, Events};
-use crate::run::{Phase, Run, is_log, logs_trimmed_up_to};
+use crate::run::{Phase, Run};
 
 /// What may have changed a run, counted: the connection's number, and the run's own.
 pub(super) type Version = (u64, u64);
@@ -32,6 +32,8 @@ pub(super) struct Content {
     run: Option<Run>,
     /// Every event of the run.
     timeline: Option<Events>,
+    /// How many events the stream has; `None`: nobody has asked.
+    pub(super) length: Option<u64>,
     /// What this is known to be up to.
     pub(super) seen: Option<Version>,
     /// The number of the read that brought it up to date.
@@ -89,7 +91,7 @@ impl Content {
         if self.last != last {
             self.timeline = None;
         }
-        (self.run, self.last) = (Some(run), last);
+        (self.run, self.last, self.length) = (Some(run), last, None);
     }
 
     /// Sets the timeline. The folded run is taken on, if it belongs to it.
@@ -103,6 +105,7 @@ impl Content {
             }
             _ => self.run = None,
         }
+        self.length = Some(timeline.len() as u64);
         (self.timeline, self.last) = (Some(timeline), last);
     }
 
@@ -111,19 +114,21 @@ impl Content {
         std::mem::take(&mut self.unreadable)
     }
 
+    /// Whether the stream has lost events, if it has so many now and `news` of them are new.
+    pub(super) fn has_lost(&self, length: u64, news: usize) -> bool {
+        self.length.is_some_and(|before| before + news as u64 != length)
+    }
+
     /// Takes the events that came after the last one. A timeline over `most` bytes is given up.
     pub(super) fn extend(&mut self, events: Vec<Events>, most: usize) {
         for page in events {
             let Some(last) = page.last().map(Last::of) else { continue };
+            self.length = self.length.map(|length| length + page.len() as u64);
             if let Some(run) = &mut self.run {
                 self.unreadable.extend(page.iter().filter(|event| !run.apply(*event)).map(|event| event.id));
             }
-            let trimmed = page.iter().filter_map(logs_trimmed_up_to).max();
             if let Some(timeline) = &mut self.timeline {
                 timeline.append(page);
-                if let Some(up_to) = trimmed {
-                    *timeline = without_logs(timeline, up_to);
-                }
             }
             self.last = Some(last);
         }
@@ -133,16 +138,4 @@ impl Content {
             self.timeline = None;
         }
     }
-}
-
-/// A timeline without the logs up to `up_to`, and without earlier markers that say the same.
-fn without_logs(timeline: &Events, up_to: EventId) -> Events {
-    let last_marker = timeline.iter().rfind(|event| logs_trimmed_up_to(*event).is_some()).map(|event| event.id);
-    let mut kept = Events::default();
-    let is_gone = |event: &EventRef<'_>| match logs_trimmed_up_to(*event) {
-        Some(_) => Some(event.id) != last_marker,
-        None => event.id <= up_to && is_log(event.event_type),
-    };
-    timeline.iter().filter(|event| !is_gone(event)).for_each(|event| kept.push(event));
-    kept
 }

@@ -4,14 +4,17 @@
 //! `log.trimmed` says up to where; it is what readers and caches of other processes go by.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::Mutex;
 
 use super::cache::Entry;
 use super::options::LogRetention;
 use super::query::{Pager, Query};
 use super::{AppendOptions, EventStore};
+use crate::backend::Receipt;
 use crate::error::Result;
 use crate::event::{EventId, Field};
 use crate::io;
@@ -29,26 +32,19 @@ pub(super) struct Trimming {
     busy: AtomicBool,
     /// Someone will look when the oldest log is too old.
     scheduled: AtomicBool,
-    /// No log stands before it.
+    /// No log stands before it. Only one trims at a time.
     first: Mutex<EventId>,
 }
 
 impl Trimming {
-    /// Counts logs that were written. True: it is time to look, and nobody else does.
+    /// Counts logs that were written. True: it is time to look, and nobody else does. With what is
+    /// left after a look (see [`Logs::surplus`]) they never outgrow their bytes.
     fn count(&self, bytes: u64, options: &LogRetention, now_ms: u64) -> bool {
         let written = self.written.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let too_many = options.max_bytes.is_some_and(|most| written > most / 4);
         let since = u128::from(now_ms.saturating_sub(self.looked_ms.load(Ordering::Relaxed)));
         let too_old = options.max_age.is_some_and(|age| since >= age.as_millis() / 4);
         (too_many || too_old) && !self.busy.swap(true, Ordering::SeqCst)
-    }
-
-    fn first(&self) -> EventId {
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn looked(&self, first: EventId) {
-        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = first;
     }
 }
 
@@ -58,6 +54,9 @@ struct Logs {
     logs: VecDeque<(EventId, u64)>,
     bytes: u64,
     markers: Vec<EventId>,
+    /// Up to where the markers say that logs were trimmed.
+    up_to: EventId,
+    /// The last event that was read.
     end: EventId,
 }
 
@@ -65,7 +64,7 @@ impl Logs {
     /// Takes out those that are to go.
     fn surplus(&mut self, options: &LogRetention, now_ms: u64) -> Vec<EventId> {
         let oldest_ms = options.max_age.map(|age| now_ms.saturating_sub(age.as_millis() as u64));
-        let most = options.max_bytes.unwrap_or(u64::MAX);
+        let most = options.max_bytes.map_or(u64::MAX, |most| most - most / 4);
         let mut surplus = Vec::new();
         while let Some((id, bytes)) = self.logs.front().copied() {
             if self.bytes <= most && oldest_ms.is_none_or(|oldest_ms| id.ms >= oldest_ms) {
@@ -131,40 +130,64 @@ impl EventStore {
 
     async fn try_to_trim_logs(&self, entry: &Entry) -> Result<Option<EventId>> {
         let shared = &self.shared;
+        let mut first = entry.logs.first.lock().await;
         entry.logs.written.store(0, Ordering::Relaxed);
         entry.logs.looked_ms.store(self.now_ms(), Ordering::Relaxed);
-        let mut logs = self.read_logs(entry).await?;
+        let mut logs = Logs::default();
+        self.read_logs(entry, first.previous(), &mut logs).await?;
         let surplus = logs.surplus(&shared.retention.logs, self.now_ms());
         if let Some(up_to) = surplus.last() {
-            let run_id = entry.stream.strip_prefix(&format!("{}:flow:", shared.prefix)).unwrap_or_default();
-            let marker = log_trimmed(*up_to).with(Field::RunId, run_id);
-            self.append(&entry.stream, marker, AppendOptions::default()).await?;
+            let marker = self.mark(entry, *up_to, &mut logs).await?;
             let trimmed = shared.backend.delete_events(&entry.stream, &surplus);
             let markers = shared.backend.delete_events(&entry.stream, &logs.markers);
-            shared.cache.touched(entry);
+            shared.cache.deleted_from(entry);
             shared.trimmed.fetch_add(trimmed.await?, Ordering::Relaxed);
             markers.await?;
+            // What was read in between may have been either.
+            shared.cache.deleted_from(entry);
+            logs.markers = vec![marker];
         }
-        entry.logs.looked(logs.first());
+        // From there on the next look finds what it needs.
+        *first = logs.markers.iter().copied().fold(logs.first(), EventId::min);
         Ok(logs.logs.front().map(|(id, _)| *id))
     }
 
-    async fn read_logs(&self, entry: &Entry) -> Result<Logs> {
-        let query = Query { after: entry.logs.first().previous(), ..Query::stream(&*entry.stream) };
+    /// Says up to where logs are trimmed. Other markers are made needless by this one.
+    async fn mark(&self, entry: &Entry, up_to: EventId, logs: &mut Logs) -> Result<EventId> {
+        let run_id = entry.stream.strip_prefix(&format!("{}:flow:", self.shared.prefix)).unwrap_or_default();
+        logs.up_to = logs.up_to.max(up_to);
+        loop {
+            let said = logs.up_to;
+            let marker = log_trimmed(said).with(Field::RunId, run_id);
+            let receipt = self.append(&entry.stream, marker, AppendOptions::default()).await?;
+            // Someone else may have trimmed meanwhile.
+            let end = logs.end;
+            self.read_logs(entry, Some(end), logs).await?;
+            let Receipt::One(marker) = receipt else { return Ok(logs.end) };
+            if logs.up_to == said {
+                logs.markers.retain(|other| *other < marker);
+                return Ok(marker);
+            }
+        }
+    }
+
+    /// Takes the logs after an event.
+    async fn read_logs(&self, entry: &Entry, after: Option<EventId>, logs: &mut Logs) -> Result<()> {
+        let query = Query { after, ..Query::stream(&*entry.stream) };
         let mut pager = Pager::new(self.shared.reader.clone(), &query)?;
-        let mut logs = Logs::default();
         while let Some(page) = pager.next().await? {
             for event in page.iter() {
                 logs.end = event.id;
                 if is_log(event.event_type) {
                     logs.logs.push_back((event.id, event.record.len() as u64));
                     logs.bytes += event.record.len() as u64;
-                } else if logs_trimmed_up_to(event).is_some() {
+                } else if let Some(up_to) = logs_trimmed_up_to(event) {
                     logs.markers.push(event.id);
+                    logs.up_to = logs.up_to.max(up_to);
                 }
             }
         }
-        Ok(logs)
+        Ok(())
     }
 }
 
@@ -179,9 +202,10 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let by_bytes = LogRetention { max_bytes: Some(750), max_age: None };
+        let by_bytes = LogRetention { max_bytes: Some(1000), max_age: None };
         let gone: Vec<_> = logs().surplus(&by_bytes, 0).iter().map(|id| id.ms).collect();
         assert_eq!(gone, [1000, 2000, 3000]);
+        assert!(logs().surplus(&LogRetention { max_bytes: Some(1334), max_age: None }, 0).is_empty());
         let by_age = LogRetention { max_bytes: None, max_age: Some(Duration::from_secs(8)) };
         let gone: Vec<_> = logs().surplus(&by_age, 10_000).iter().map(|id| id.ms).collect();
         assert_eq!(gone, [1000]);

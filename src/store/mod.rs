@@ -178,7 +178,7 @@ impl EventStore {
         let intake = Arc::new(Intake::new(limits.max_queued_bytes, outlet));
         let cache = Arc::new(Cache::new(&cache, &prefix, snapshot_every));
         let backend: Arc<dyn Backend> = match backend {
-            BackendOptions::Memory => Arc::new(Memory::new(clock.clone())),
+            BackendOptions::Memory => Arc::new(Memory::new(clock.clone(), cache.clone())),
             BackendOptions::Redis(redis) => {
                 let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
                 Arc::new(Redis::new(redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
@@ -411,7 +411,18 @@ impl EventStore {
         if !score.is_finite() {
             return Err(Error::new(Code::Validation, "The score is not a finite number."));
         }
-        self.backend().await?.index_add(key, id, score).await
+        let backend = self.backend().await?;
+        let added = backend.index_add(key, id, score);
+        match self.shared.looked_at_ms(key) {
+            // Beside it stands when to see whether the run is still there.
+            Some(due_ms) => {
+                let expiring = retention::expiring(key);
+                let noted = backend.index_add(&expiring, id, due_ms);
+                added.await?;
+                noted.await
+            }
+            None => added.await,
+        }
     }
 
     /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have
@@ -437,7 +448,12 @@ impl EventStore {
     /// Deletes a sorted index.
     pub async fn index_delete(&self, key: &str) -> Result<()> {
         check::argument("The key of the index", key)?;
-        self.backend().await?.index_delete(key).await
+        let backend = self.backend().await?;
+        let deleted = backend.index_delete(key);
+        if self.shared.is_flow_index(key) {
+            backend.index_delete(&retention::expiring(key)).await?;
+        }
+        deleted.await
     }
 
     /// Looks at a run, folded up to its last event (`0-0`: it has none).

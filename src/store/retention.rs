@@ -19,6 +19,7 @@ use crate::run::{Phase, awaits_until, ending};
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How many runs are looked at at once whose time may have come.
 const SWEEP: usize = 100;
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What the life of a run becomes with these events, if it changes. `renewed_ms` is when it was
 /// prolonged last.
@@ -31,8 +32,12 @@ pub(super) fn life_after(
     let lives = &options.lives;
     if let Some(phase) = events.iter().find_map(|event| ending(event.event_type())) {
         let life = if phase == Phase::Failed { lives.failed } else { lives.completed };
-        // For ever has to be said only where something else was said before.
-        return life.or(lives.active.map(|_| FOR_EVER)).map(Life::Ended);
+        // Who gives no life to runs that go on can't prolong one that has ended.
+        return if lives.active.is_none() {
+            life.map(Life::Exactly)
+        } else {
+            Some(Life::Finally(life.unwrap_or(FOR_EVER)))
+        };
     }
     let active = lives.active?;
     let deadline = events.iter().filter_map(|event| awaits_until(event.event_type(), event.data())).max();
@@ -77,16 +82,14 @@ impl Shared {
         let kept = self.backend.keep(stream, life);
         // Others are not told of our own changes, but neither are we of theirs any more.
         self.cache.touched_stream(stream);
-        let (Life::AtLeast(lasts) | Life::Ended(lasts)) = life;
-        let due_ms = self.clock.now_ms().saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
         let Some((index, run)) = index else { return kept.await };
         let expiring = expiring(&index);
-        let noted = self.backend.index_add(&expiring, &run, due_ms as f64);
+        let noted = self.backend.index_add(&expiring, &run, self.due_ms(life.duration()));
         kept.await?;
         noted.await?;
         match life {
-            Life::Ended(_) => self.sweep(&index).await.map(drop),
             Life::AtLeast(_) => Ok(()),
+            Life::Exactly(_) | Life::Finally(_) => self.sweep(&index).await.map(drop),
         }
     }
 
@@ -104,30 +107,43 @@ impl Shared {
             if due.is_empty() {
                 return Ok(found);
             }
-            let (mut gone, mut settled) = (Vec::new(), Vec::new());
+            let mut gone = Vec::new();
             for run in &due {
                 let stream = format!("{}:flow:{run}", self.prefix);
-                match self.backend.remaining(&stream).await? {
-                    None => gone.push(run.as_str()),
-                    Some(None) => settled.push(run.as_str()),
-                    // Its time is not over by the backend's clock, or was prolonged.
-                    Some(Some(left)) => {
-                        let due_ms = self.clock.now_ms().saturating_add(left.as_millis().max(1) as u64);
-                        self.backend.index_add(&expiring, run, due_ms as f64).await?;
+                let left = match self.backend.remaining(&stream).await? {
+                    None => {
+                        gone.push(run.as_str());
+                        continue;
                     }
-                }
+                    // It goes on, or its time is not over by the backend's clock.
+                    Some(left) => left.or(self.shortest_life()).unwrap_or(FOR_EVER),
+                };
+                self.backend.index_add(&expiring, run, self.due_ms(left.max(MILLISECOND))).await?;
             }
             found |= !gone.is_empty();
             self.backend.index_remove(index, &gone).await?;
-            settled.append(&mut gone);
-            self.backend.index_remove(&expiring, &settled).await?;
+            self.backend.index_remove(&expiring, &gone).await?;
         }
+    }
+
+    /// When to see whether a run that is added to this index is still there; `None`: never.
+    pub(super) fn looked_at_ms(&self, index: &str) -> Option<f64> {
+        self.shortest_life().filter(|_| self.is_flow_index(index)).map(|life| self.due_ms(life))
+    }
+
+    fn shortest_life(&self) -> Option<Duration> {
+        let lives = &self.retention.lives;
+        [lives.active, lives.completed, lives.failed].into_iter().flatten().min()
+    }
+
+    fn due_ms(&self, after: Duration) -> f64 {
+        self.clock.now_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)) as f64
     }
 }
 
 /// Where it is noted when the runs of an index are due.
 pub(super) fn expiring(index: &str) -> String {
-    format!("{index}:expiring")
+    index.replacen(":flows:", ":expiring:", 1)
 }
 
 #[cfg(test)]
@@ -149,10 +165,10 @@ mod tests {
     #[test]
     fn an_end_counts_for_good() {
         let ends = |kind, active| life(active, NewEvent::new(kind), 0);
-        assert_eq!(ends("flow.completed", None), Some(Life::Ended(60 * SECOND)));
-        assert_eq!(ends("flow.canceled", Some(SECOND)), Some(Life::Ended(60 * SECOND)));
+        assert_eq!(ends("flow.completed", None), Some(Life::Exactly(60 * SECOND)));
+        assert_eq!(ends("flow.canceled", Some(SECOND)), Some(Life::Finally(60 * SECOND)));
         assert_eq!(ends("flow.failed", None), None);
-        assert_eq!(ends("flow.failed", Some(SECOND)), Some(Life::Ended(FOR_EVER)));
+        assert_eq!(ends("flow.failed", Some(SECOND)), Some(Life::Finally(FOR_EVER)));
     }
 
     #[test]

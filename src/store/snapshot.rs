@@ -96,7 +96,7 @@ impl Shared {
         let (outcome, hold) = {
             let hold = self.intake.hold();
             let events =
-                |run: &Run, last| (self.worth(run).then(|| snapshot_events(run.state(), last, envelope)), last);
+                |run: &Run, last| (self.is_due(run).then(|| snapshot_events(run.state(), last, envelope)), last);
             let read = self.cache.refresh(&self.reader, entry, events);
             let Ok(read) = tokio::time::timeout(LONGEST_HOLD, read).await else { return Ok(false) };
             let (Some(events), last) = read? else { return Ok(true) };
@@ -116,9 +116,10 @@ impl Shared {
         }
     }
 
-    /// Whether reading the snapshot will be cheaper than reading what it stands for, more or less.
-    fn worth(&self, run: &Run) -> bool {
-        run.since_snapshot() > 0 && run.state().weight() as u64 <= run.since_snapshot() * EVENT_BYTES * HEAVIEST
+    /// Whether it is still due, and reading it will be cheaper than reading what it stands for, more or less.
+    fn is_due(&self, run: &Run) -> bool {
+        run.since_snapshot() >= self.snapshot_every
+            && run.state().weight() as u64 <= run.since_snapshot() * EVENT_BYTES * HEAVIEST
     }
 
     fn fits(&self, events: &[NewEvent]) -> bool {

@@ -60,7 +60,7 @@ impl Place {
     /// A memory whose clock stands still.
     pub fn memory() -> Place {
         let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
-        let backend = Arc::new(Memory::new(clock.clone()));
+        let backend = Arc::new(Memory::new(clock.clone(), Arc::new(PassOn)));
         Place { backend, time: Time::Virtual(clock), serial: AtomicU64::default() }
     }
 

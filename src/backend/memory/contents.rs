@@ -28,23 +28,27 @@ pub(super) struct Contents {
 }
 
 impl Contents {
-    /// Comes to this instant: the streams whose time is over vanish.
-    pub(super) fn advance(&mut self, now_ms: u64) {
+    /// Comes to this instant: the streams whose time is over vanish. Returns their names.
+    pub(super) fn advance(&mut self, now_ms: u64) -> Vec<Box<str>> {
         self.now_ms = now_ms;
-        if self.next_expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms) {
-            self.drop_expired();
+        match self.next_expiry_ms.is_some_and(|expiry_ms| expiry_ms <= now_ms) {
+            true => self.drop_expired(),
+            false => Vec::new(),
         }
     }
 
     #[cold]
-    fn drop_expired(&mut self) {
+    fn drop_expired(&mut self) -> Vec<Box<str>> {
+        let mut gone = Vec::new();
         while let Some((expires_ms, _)) = self.expiries.first()
             && *expires_ms <= self.now_ms
             && let Some((_, stream)) = self.expiries.pop_first()
         {
             self.remove(&stream);
+            gone.push(stream);
         }
         self.find_next_expiry();
+        gone
     }
 
     fn find_next_expiry(&mut self) {
@@ -128,9 +132,10 @@ impl Contents {
         let Some(stream) = self.streams.get_mut(name) else { return };
         let expires_ms = self.now_ms.saturating_add(life.ms());
         match life {
-            Life::AtLeast(_) if stream.ended || stream.expires_ms.is_some_and(|before| before >= expires_ms) => return,
-            Life::AtLeast(_) => {}
-            Life::Ended(_) => stream.ended = true,
+            _ if stream.ended => return,
+            Life::AtLeast(_) if stream.expires_ms.is_some_and(|before| before >= expires_ms) => return,
+            Life::AtLeast(_) | Life::Exactly(_) => {}
+            Life::Finally(_) => stream.ended = true,
         }
         if let Some(before) = stream.expires_ms.replace(expires_ms) {
             self.expiries.remove(&(before, name.into()));
@@ -180,7 +185,7 @@ mod tests {
     enum Step {
         Begin(u8),
         AtLeast(u8, u64),
-        Ended(u8, u64),
+        Finally(u8, u64),
         Delete(u8),
         Pass(u64),
     }
@@ -190,7 +195,7 @@ mod tests {
         prop_oneof![
             stream.clone().prop_map(Step::Begin),
             (stream.clone(), ms.clone()).prop_map(|(stream, ms)| Step::AtLeast(stream, ms)),
-            (stream.clone(), ms.clone()).prop_map(|(stream, ms)| Step::Ended(stream, ms)),
+            (stream.clone(), ms.clone()).prop_map(|(stream, ms)| Step::Finally(stream, ms)),
             stream.prop_map(Step::Delete),
             ms.prop_map(Step::Pass),
         ]
@@ -214,9 +219,9 @@ mod tests {
                     *expires_ms = (*expires_ms).max(Some(now_ms + ms));
                 }
             }
-            Step::Ended(stream, ms) => {
-                contents.keep(&stream.to_string(), Life::Ended(Duration::from_millis(*ms)));
-                if let Some(kept) = model.get_mut(&*stream.to_string()) {
+            Step::Finally(stream, ms) => {
+                contents.keep(&stream.to_string(), Life::Finally(Duration::from_millis(*ms)));
+                if let Some(kept @ (_, false)) = model.get_mut(&*stream.to_string()) {
                     *kept = (Some(now_ms + ms), true);
                 }
             }

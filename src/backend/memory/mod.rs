@@ -10,8 +10,8 @@ use std::time::Duration;
 use self::contents::Contents;
 use self::stream::Stream;
 use super::{
-    Append, Backend, Cursor, Glob, Hub, Life, PageRequest, Pending, Positions, Receipt, Selector, Settled, StreamInfo,
-    Watch,
+    Append, Backend, Cursor, Glob, Hub, Invalidate, Life, PageRequest, Pending, Positions, Receipt, Selector, Settled,
+    StreamInfo, Watch,
 };
 use crate::clock::Clock;
 use crate::event::{EventId, Events};
@@ -19,21 +19,24 @@ use crate::event::{EventId, Events};
 /// The memory backend.
 pub struct Memory {
     clock: Arc<dyn Clock>,
+    invalidate: Arc<dyn Invalidate>,
     hub: Arc<Hub>,
     contents: Mutex<Contents>,
 }
 
 impl Memory {
-    /// An empty memory whose ids come from this clock.
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Memory { clock, hub: Arc::default(), contents: Mutex::default() }
+    /// An empty memory whose ids come from this clock. It tells of streams that vanish.
+    pub fn new(clock: Arc<dyn Clock>, invalidate: Arc<dyn Invalidate>) -> Self {
+        Memory { clock, invalidate, hub: Arc::default(), contents: Mutex::default() }
     }
 
     /// The contents of this instant.
     fn contents(&self) -> MutexGuard<'_, Contents> {
         // A lock is poisoned only by a panic; the contents are whole at every step.
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
-        contents.advance(self.clock.now_ms());
+        for gone in contents.advance(self.clock.now_ms()) {
+            self.invalidate.changed(&gone);
+        }
         contents
     }
 }
@@ -90,6 +93,10 @@ impl Backend for Memory {
         at_once(())
     }
 
+    fn length<'a>(&'a self, stream: &'a str) -> Pending<'a, u64> {
+        at_once(self.contents().stream(stream).map_or(0, |stream| stream.len() as u64))
+    }
+
     fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>> {
         at_once(self.contents().remaining(stream))
     }
@@ -127,9 +134,14 @@ impl Backend for Memory {
         at_once(self.contents().ends(selector))
     }
 
-    /// Reading again is as cheap as remembering.
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn tracks(&self) -> bool {
-        false
+        // What is over by now vanishes, and is told.
+        drop(self.contents());
+        true
     }
 
     fn pipelines(&self) -> u64 {

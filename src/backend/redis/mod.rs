@@ -254,6 +254,10 @@ impl Backend for Redis {
         Box::pin(async move { kept.await.map(drop) })
     }
 
+    fn length<'a>(&'a self, stream: &'a str) -> Pending<'a, u64> {
+        Box::pin(self.call(redis::cmd("XLEN").arg(stream)))
+    }
+
     fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>> {
         let remaining = self.call::<i64>(redis::cmd("PTTL").arg(stream));
         Box::pin(async move {
