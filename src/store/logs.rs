@@ -44,7 +44,7 @@ impl Trimming {
         let too_many = options.max_bytes.is_some_and(|most| written > most / 4);
         let since = u128::from(now_ms.saturating_sub(self.looked_ms.load(Ordering::Relaxed)));
         let too_old = options.max_age.is_some_and(|age| since >= age.as_millis() / 4);
-        (too_many || too_old) && !self.busy.swap(true, Ordering::SeqCst)
+        written > 0 && (too_many || too_old) && !self.busy.swap(true, Ordering::SeqCst)
     }
 }
 
@@ -89,8 +89,14 @@ impl EventStore {
         if entry.logs.count(bytes, &options, self.now_ms()) {
             let (store, entry) = (self.clone(), entry.clone());
             io::begin(async move {
-                store.trim_logs(&entry).await;
-                entry.logs.busy.store(false, Ordering::SeqCst);
+                loop {
+                    store.trim_logs(&entry).await;
+                    entry.logs.busy.store(false, Ordering::SeqCst);
+                    // Those that were written meanwhile left it to this one.
+                    if !entry.logs.count(0, &options, store.now_ms()) {
+                        return;
+                    }
+                }
             });
         }
         if let Some(age) = options.max_age.filter(|_| !entry.logs.scheduled.swap(true, Ordering::SeqCst)) {
