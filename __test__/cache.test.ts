@@ -19,6 +19,9 @@ function since(store: EventStore, before: StoreStats): StoreStats {
 }
 
 onEveryBackend('cached state', (home) => {
+  /** Events that a read looks at to know that nothing has changed; in memory that costs nothing. */
+  const lookAgain = home.name === 'memory' ? 1 : 0
+
   test('own writes are in it at once, and it is not read anew for them', async () => {
     const store = await home.open()
     const state = store.state(newStream())
@@ -75,7 +78,8 @@ onEveryBackend('cached state', (home) => {
       await store.state(run).getAll()
     }
     const { hits, misses, eventsRead } = since(store, warm)
-    expect({ hits, misses, eventsRead }).toEqual({ hits: 200, misses: 0, eventsRead: 0 })
+    expect({ hits, misses }).toEqual({ hits: 200, misses: 0 })
+    expect(eventsRead).toBeLessThanOrEqual(200 * lookAgain)
     await writer.state(runs[0] as string).set('c', 1)
     await store.state(runs[0] as string).get('c', { consistency: 'strong' })
     expect(since(store, warm).advances).toBeGreaterThan(0)
@@ -139,7 +143,7 @@ onEveryBackend('cached state', (home) => {
       return mine.getAll().then((all) => expect(Object.keys(all)).toHaveLength(50))
     })
     await Promise.all(reads)
-    expect(since(store, before).eventsRead).toBeLessThanOrEqual(3000)
+    expect(since(store, before).eventsRead).toBeLessThanOrEqual(3000 + 100 * lookAgain)
   })
 })
 

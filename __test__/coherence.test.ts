@@ -107,6 +107,8 @@ class Play {
     const of = `${faults.length} of ${reads} reads, seed ${SEED}`
     expect(faults.slice(0, 5), of).toEqual([])
     expect(reads, of).toBeGreaterThan(100)
+    const hits = this.reports.reduce((sum, { stats }) => sum + (stats.hits as number), 0)
+    expect(hits, 'reads from memory').toBeGreaterThan(reads / 10)
     return timelines
   }
 
@@ -165,7 +167,7 @@ describe('P3, P4, P5: processes that write and read the same runs', () => {
 
   test('four that do little else than write to one run, undisturbed: snapshots come, and no more than one an interval', () =>
     play(1, async (play) => {
-      await play.act(4, { writes: 70, loops: 4, maxPause: 8 })
+      await play.act(4, { writes: 70, maxPause: 10 })
       const [timeline] = await play.check()
       const gaps = gapsBetweenSnapshots(timeline as Timeline)
       expect(gaps.filter((gap) => gap < SNAPSHOT_EVERY * 0.9)).toEqual([])

@@ -53,7 +53,9 @@ export interface Report {
 /** Starts a child and gives its report when it has ended. */
 export async function work(task: Task): Promise<Report> {
   const file = join(root, '__test__', 'support', 'coherence-child.mjs')
-  const ended = await runFile([file, JSON.stringify(task)], { timeoutMs: task.ms + 40_000 })
+  // That connections are lost is what is played: it need not be said.
+  const env = { NQ_LOG: 'error' }
+  const ended = await runFile([file, JSON.stringify(task)], { timeoutMs: task.ms + 40_000, env })
   if (ended.code !== 0 || ended.stderr !== '') throw new Error(`${task.name} ended with ${ended.code}: ${ended.stderr}`)
   return JSON.parse(ended.stdout)
 }

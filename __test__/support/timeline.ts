@@ -95,7 +95,10 @@ export class Timeline {
    * number of events between these two.
    */
   answering(asked: Asked, ids: string[], least: number, most: number): number[] | undefined {
-    const matches = this.entries.slice(0, most).flatMap((entry, position) => (isAskedFor(entry, asked) ? position : []))
+    const matches: number[] = []
+    for (let position = this.#firstOf(asked); position < most; position++) {
+      if (isAskedFor(this.entries[position] as Entry, asked)) matches.push(position)
+    }
     const fewest = matches.filter((position) => position < least).length
     for (let count = fewest; count <= matches.length; count++) {
       const limit = Math.min(asked.limit ?? count, count)
@@ -104,6 +107,11 @@ export class Timeline {
       if (positions.every((position, index) => this.entries[position]?.id === ids[index])) return positions
     }
     return undefined
+  }
+
+  #firstOf({ after = '' }: Asked): number {
+    const position = this.#positions.get(after)
+    return position === undefined ? 0 : position + 1
   }
 
   /** After how many events a view shows this. */
