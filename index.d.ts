@@ -74,7 +74,10 @@ export interface EventMap {
   'state.delete': { key: string }
   /** Several changes of state at once, applied in order. */
   'state.batch': { operations: Array<{ type: 'set'; key: string; value: unknown } | { type: 'delete'; key: string }> }
-  /** The whole state at this point, replacing everything before it. */
+  /**
+   * The whole state at this point, replacing everything before it. Also written by the store itself
+   * (see {@link StoreOptions.snapshotEvery}).
+   */
   'state.snapshot': Record<string, unknown>
 
   /** A log line for developers. */
@@ -85,6 +88,12 @@ export interface EventMap {
   'log.warn': LogData
   /** A log line about a failure. */
   'log.error': LogData
+  /**
+   * Written by the store: the log events of this run up to the event `upTo` are no longer part of its
+   * timeline (see {@link LogRetention}). It is appended before they are deleted; of several the newest
+   * is kept. `level` is `info`, so it can be shown as a log line.
+   */
+  'log.trimmed': LogData & { upTo: string }
 
   /** A trigger was registered. The definition holds no functions and no secret, only a secret's name. */
   'trigger.registered': { definition: Record<string, unknown> }
@@ -154,7 +163,7 @@ export interface EventMap {
 
 /** What a log event carries. */
 export interface LogData {
-  /** `debug`, `info`, `warn` or `error`; for `log.…` types the same as the type's last part. */
+  /** `debug`, `info`, `warn` or `error`; for `log.debug` to `log.error` the same as the type's last part. */
   level: string
   /** The line. */
   message: string
@@ -302,20 +311,23 @@ export interface StoreOptions {
   file?: { dir: string; fsync?: boolean }
   /** Bounds on events and on what may wait to be written. */
   limits?: StoreLimits
-  /** How much folded state stays in memory, and for how long. */
+  /** How much of the runs that are read stays in memory, and for how long. */
   cache?: CacheOptions
   /** How long runs and their logs are kept. */
   retention?: RetentionOptions
   /**
    * After so many events that change a run's state, the store appends the whole state as one
    * `state.snapshot`, so that a read from nothing need not fold the run from its beginning. Nobody
-   * waits for it, and it may come later. A whole number; `0`: never. Default 1000.
+   * waits for it, and it may come later: when many processes write the run a little each, or when the
+   * state is large compared with what has changed. None is written of a state over
+   * `limits.maxEventBytes`. A whole number; `0`: never. Default 1000.
    */
   snapshotEvery?: number
   /**
    * The clock that the store asks for the time. Default: the system's. It gives the ids of the memory
-   * backend and decides when a state key has expired; on Redis ids come from the server's clock.
-   * Time limits of the network and `cache.ttl` always run in real time.
+   * backend, and decides when a state key has expired, a log is too old and, in memory, a run's life is
+   * over; on Redis ids come from the server's clock, which also counts lives. Time limits of the network
+   * and `cache.ttl` always run in real time.
    */
   clock?: VirtualClock
 }
@@ -363,35 +375,41 @@ export interface StoreLimits {
 }
 
 /**
- * The cache of folded state. It changes how long reads take, never what they say beyond
- * {@link ReadOptions.consistency}.
+ * The cache of runs: folded state and, on Redis, whole timelines. It changes how long reads take, never
+ * what they say beyond {@link ReadOptions.consistency}. See `docs/cache.md`.
  */
 export interface CacheOptions {
-  /** `false`: nothing is kept, and every read of state folds the run's stream. Default `true`. */
+  /** `false`: nothing is kept, and every read reads the run's stream. Default `true`. */
   enabled?: boolean
   /**
-   * Bytes of folded state, as the store counts them; beyond it, what is used least goes. A whole number
-   * from 1. Default 67,108,864 (64 MiB).
+   * Bytes of runs in memory, as the store counts them; beyond it, what is used least goes. One timeline
+   * takes at most a sixteenth of it. A whole number from 1. Default 67,108,864 (64 MiB).
    */
   maxBytes?: number
   /**
-   * Seconds, in real time, since a run's state was last loaded or changed; then it is dropped from
-   * memory. Default: `active` 86,400 (1 day), `completed` 604,800 (7 days), `failed` 2,592,000 (30 days).
+   * Seconds, in real time, since a run was loaded, its status changed, or its size changed by more than
+   * an eighth; then it is dropped from memory. Default: `active` 86,400 (1 day), `completed` 604,800
+   * (7 days), `failed` 2,592,000 (30 days).
    */
   ttl?: Lives
 }
 
 /**
  * How long runs are kept, in seconds, by the run's status; of the run's stream, `{prefix}:flow:{runId}`,
- * nothing is left then. Other streams are kept for ever.
+ * nothing is left then, nor of its place in `{prefix}:flows:{flowName}` when that is read. Other streams
+ * are kept until they are deleted. See `docs/retention.md`.
  */
 export interface RetentionOptions extends Lives {
   /**
    * A run that has not ended is kept for at least so long after its last event, and until the deadline
-   * of everything that it waits for; without a deadline, for ever. Default `Infinity`.
+   * of everything that it waited for (`trigger.awaiting`); without a deadline, until it ends. Default
+   * `Infinity`.
    */
   active?: number
-  /** A run that ended well or was canceled is kept for so long after its end. Default 604,800 (7 days). */
+  /**
+   * A run that ended well or was canceled is kept for so long after its end, whatever is appended
+   * later. Default 604,800 (7 days).
+   */
   completed?: number
   /** A run that ended with an error is kept for so long after its end. Default 2,592,000 (30 days). */
   failed?: number
@@ -400,13 +418,16 @@ export interface RetentionOptions extends Lives {
 }
 
 /**
- * Bounds on the logs of one run. What is beyond them is deleted in the background, after an event
- * `log.trimmed` that says up to where.
+ * Bounds on the logs of one run: events of type `log` and `log.…`. What is beyond them is deleted in the
+ * background by the stores that write logs to the run, after an event `log.trimmed` that says up to where.
  */
 export interface LogRetention {
   /** Seconds after which a log event is deleted, above 0, or `Infinity`. Default `Infinity`: it stays as long as the run. */
   maxAge?: number
-  /** Bytes of log events, as JSON records; beyond it the oldest are deleted. A whole number from 1, or `Infinity`. Default `Infinity`. */
+  /**
+   * Bytes of log events, as JSON records; the oldest are deleted, so that between three quarters and the
+   * whole of it are kept. A whole number from 1, or `Infinity`. Default `Infinity`.
+   */
   maxBytes?: number
 }
 
@@ -451,17 +472,21 @@ export interface Query<P extends string = string> {
   limit?: number
   /** `'asc'`: oldest first (default). `'desc'`: newest first, so that `limit` keeps the newest. */
   order?: 'asc' | 'desc'
-  /** As {@link ReadOptions.consistency}. Events are read from the stream itself: both give the newest. */
+  /**
+   * As {@link ReadOptions.consistency}: `query` and `queryText` may answer from memory. `queryGlobal` and
+   * `iterate` read the streams themselves and always give the newest.
+   */
   consistency?: 'cached' | 'strong'
 }
 
 /** Options of a read of state. */
 export interface ReadOptions {
   /**
-   * `'cached'` (default): what this process knows. It includes everything that this store appended
-   * before; an append of another process is seen as soon as word of it has come, which is a moment
-   * later at most. `'strong'`: also every append that was acknowledged before the call, by anyone; costs
-   * a round trip to the backend for what is new.
+   * `'cached'` (default): what this store knows. It includes everything that this store appended
+   * before. What others append, delete or let expire is seen as soon as the server has told of it,
+   * normally within milliseconds; if the server falls silent, memory is trusted for 3 seconds at most.
+   * `'strong'`: also every append that was acknowledged before the call, by anyone; costs a round trip to
+   * the backend for what is new.
    */
   consistency?: 'cached' | 'strong'
 }
@@ -490,7 +515,7 @@ export interface AppendOptions {
   /**
    * A second append to the stream with the same key stores nothing and resolves with the first one's
    * record, whatever it carries and whether or not `expectedLastId` still holds. Remembered for 7 days,
-   * or until the stream is deleted.
+   * or until the stream or the first one's event is gone.
    */
   idempotencyKey?: string
 }
@@ -535,19 +560,22 @@ export interface IndexEntry {
   score: number
 }
 
-/** Counters since the store was opened. */
+/**
+ * Counters since the store was opened, and what there is now (`cachedRuns`, `cachedBytes`, `queuedBytes`).
+ * How to read them: `docs/cache.md`.
+ */
 export interface StoreStats {
-  /** Reads of a run's state that needed no event beside those already folded. */
+  /** Reads of state, and queries, that were answered from a run in memory, some after reading what was new. */
   hits: number
-  /** Reads of a run's state that began from nothing. */
+  /** Reads of state, and queries, for which a run had to be read into memory. */
   misses: number
-  /** Reads of a run's state that folded in some new events. */
+  /** How often new events were added to a run in memory: for a read, or right behind an own append. */
   advances: number
-  /** Folded state that was dropped because its stream was deleted or began anew. */
+  /** How often others changed a run in memory, or its stream turned out to be another one, or to lack events. */
   invalidations: number
-  /** Runs whose folded state is in memory. */
+  /** Runs in memory now. */
   cachedRuns: number
-  /** Bytes of folded state in memory; at most `cache.maxBytes`. */
+  /** Bytes of what is in memory now, as the store counts them; at most `cache.maxBytes`. */
   cachedBytes: number
   /** Events read from the backend, by anything that reads. */
   eventsRead: number
@@ -555,13 +583,13 @@ export interface StoreStats {
   appended: number
   /** Groups of appends sent to the backend; `appended / pipelines` is the mean size of a group. Stays 0 in memory, where nothing is sent. */
   pipelines: number
-  /** Bytes of appends that are on their way to the backend now. */
+  /** Bytes of appends that are on their way to the backend now, or wait to be. */
   queuedBytes: number
   /** Snapshots that this store wrote by itself; see {@link StoreOptions.snapshotEvery}. */
   snapshots: number
   /** Events that this store deleted: logs beyond their bounds, and what a compaction covers. */
   trimmed: number
-  /** State events that could not be read as what they should be; they change nothing. */
+  /** State events that could not be read as what they should be, each time a run with one is folded; they change nothing. */
   unreadable: number
 }
 
@@ -627,7 +655,8 @@ export class EventStore {
    * no events. The type of `data` follows from `types`.
    *
    * @throws `NQ_VALIDATION` for a malformed id, time, limit, order or type, `NQ_BACKEND` if the
-   * name belongs to a key that is no stream.
+   * name belongs to a key that is no stream, `NQ_TRIMMED` if events after `after` were replaced by a
+   * compaction's snapshot.
    * @example
    * ```ts
    * const sets = await store.query({ stream: 'nq:flow:42', types: ['state.set'] })
@@ -738,7 +767,8 @@ export class EventStore {
 
   /**
    * Reads a sorted index: highest score first, equal scores by id descending. Without `limit` all of
-   * it, from `offset` (default 0) on.
+   * it, from `offset` (default 0) on. Of `{prefix}:flows:{flowName}`, runs that have expired are no
+   * members any more.
    *
    * @throws `NQ_VALIDATION` for an `offset` below 0 or a `limit` below 1.
    */
@@ -756,7 +786,7 @@ export class EventStore {
    */
   state<S extends object = Record<string, unknown>>(runId: string, envelope?: EventEnvelope): RunState<S>
 
-  /** Counters since the store was opened. */
+  /** Counters since the store was opened, and what is in memory now. */
   stats(): StoreStats
 
   /**
@@ -1038,6 +1068,7 @@ export function onDiagnostic(callback: (diagnostic: Diagnostic) => void, options
  * - `NQ_CONFIG`: the options can't work, or name something that this version does not have.
  * - `NQ_BACKEND`: the backend answered, and refused (wrong kind of key, out of memory, read only, no permission).
  * - `NQ_CORRUPT`: stored data can't be read as what it should be.
+ * - `NQ_TRIMMED`: events that were asked for by `after` were replaced by a compaction's snapshot.
  * - `NQ_BINDING`: the native addon for this platform can't be loaded.
  * - `NQ_INTERNAL`: a defect of this package; please report it.
  */
@@ -1052,6 +1083,7 @@ export type ErrorCode =
   | 'NQ_CONFIG'
   | 'NQ_BACKEND'
   | 'NQ_CORRUPT'
+  | 'NQ_TRIMMED'
   | 'NQ_BINDING'
   | 'NQ_INTERNAL'
 

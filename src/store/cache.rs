@@ -9,11 +9,12 @@
 //!
 //! [`Backend::tracks`]: crate::backend::Backend::tracks
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use moka::ops::compute::Op;
+use moka::notification::RemovalCause;
 use moka::{Expiry, sync};
 
 use super::content::{Content, Last, Version};
@@ -34,8 +35,10 @@ const ENTRY_WEIGHT: usize = 384;
 const TIMELINE_SHARE: u64 = 16;
 /// After so many own appends that nobody asked to see, a run is not followed any more.
 const UNSEEN: u32 = 16;
-/// How many bytes are kept without a cache, for what is counted of each run.
-const BOOKKEEPING_BYTES: u64 = 4 << 20;
+/// Of how many runs at least it is remembered what this store did to them.
+const REMEMBERED: usize = 16_384;
+/// Every so many hits the cache is told that a run is in use.
+const HITS_A_NOTICE: u64 = 16;
 
 /// What is known of a run: its content, and what this store has done to it.
 pub(super) struct Entry {
@@ -123,7 +126,9 @@ pub(super) struct Counters {
 
 /// The runs of a store that are in memory, at most so many bytes of them.
 pub(super) struct Cache {
-    entries: sync::Cache<Arc<str>, Arc<Entry>>,
+    known: Mutex<Known>,
+    /// The entries that have content. One that is evicted here loses it.
+    filled: sync::Cache<Arc<str>, Arc<Entry>>,
     /// The beginning of the names of runs' streams.
     runs: String,
     /// How many bytes of content are kept; 0: nothing is.
@@ -136,19 +141,50 @@ pub(super) struct Cache {
     too_small: AtomicBool,
 }
 
+/// All entries. There is never more than one of a stream.
+#[derive(Default)]
+struct Known {
+    entries: HashMap<Arc<str>, Arc<Entry>>,
+    /// At how many those are forgotten that nobody uses and that have no content.
+    forget_at: usize,
+}
+
+impl Known {
+    fn entry(&mut self, stream: &str) -> Arc<Entry> {
+        if let Some(entry) = self.entries.get(stream) {
+            return entry.clone();
+        }
+        if self.entries.len() >= self.forget_at {
+            self.entries.retain(|_, entry| Arc::strong_count(entry) > 1);
+            self.forget_at = (2 * self.entries.len()).max(REMEMBERED);
+        }
+        let stream: Arc<str> = stream.into();
+        let entry = Arc::new(Entry::new(stream.clone()));
+        self.entries.insert(stream, entry.clone());
+        entry
+    }
+}
+
 impl Cache {
     pub(super) fn new(options: &CacheOptions, prefix: &str, snapshot_every: u64) -> Self {
         let max_bytes = if options.enabled { options.max_bytes } else { 0 };
         let weigh = |stream: &Arc<str>, entry: &Arc<Entry>| {
             entry.weight.load(Ordering::Relaxed).saturating_add((2 * stream.len() + ENTRY_WEIGHT) as u32)
         };
-        let entries = sync::Cache::builder()
-            .max_capacity(if options.enabled { max_bytes } else { BOOKKEEPING_BYTES })
+        let evict = |_: Arc<Arc<str>>, entry: Arc<Entry>, cause: RemovalCause| {
+            if cause != RemovalCause::Replaced {
+                entry.content().clear();
+            }
+        };
+        let filled = sync::Cache::builder()
+            .max_capacity(max_bytes)
             .weigher(weigh)
             .expire_after(EntryLife(options.ttl))
+            .eviction_listener(evict)
             .build();
         Cache {
-            entries,
+            known: Mutex::default(),
+            filled,
             runs: format!("{prefix}:flow:"),
             max_bytes,
             far_behind: usize::try_from(snapshot_every.saturating_mul(2)).unwrap_or(usize::MAX).max(1024),
@@ -165,31 +201,37 @@ impl Cache {
 
     /// The entry of a run.
     pub(super) fn entry(&self, stream: &str) -> Arc<Entry> {
-        self.entries.get(stream).unwrap_or_else(|| {
-            let stream: Arc<str> = stream.into();
-            self.entries.get_with(stream.clone(), || Arc::new(Entry::new(stream)))
-        })
+        self.known().entry(stream)
     }
 
+    fn find(&self, stream: &str) -> Option<Arc<Entry>> {
+        self.known().entries.get(stream).cloned()
+    }
+
+    /// A lock is poisoned only by a panic; the map is whole at every step.
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This store has deleted a stream.
     pub(super) fn remove(&self, stream: &str) {
-        self.entries.invalidate(stream);
+        if let Some(entry) = self.find(stream) {
+            self.touched(&entry);
+            self.filled.invalidate(stream);
+            entry.content().clear();
+        }
     }
 
     /// How many runs are kept, and about how many bytes that takes.
     pub(super) fn size(&self) -> (u64, u64) {
-        if self.max_bytes == 0 {
-            return (0, 0);
-        }
-        self.entries.run_pending_tasks();
-        let filled = self.entries.iter().filter(|(_, entry)| entry.content().is_filled()).count();
-        (filled as u64, self.entries.weighted_size())
+        self.filled.run_pending_tasks();
+        (self.filled.entry_count(), self.filled.weighted_size())
     }
 
     /// This store has deleted events of a run.
     pub(super) fn deleted_from(&self, entry: &Entry) {
+        entry.is_suspect.store(true, Ordering::SeqCst);
         self.touched(entry);
-        let current = self.entries.get(&entry.stream);
-        current.iter().for_each(|current| current.is_suspect.store(true, Ordering::SeqCst));
     }
 
     fn version(&self, entry: &Entry) -> Version {
@@ -199,16 +241,12 @@ impl Cache {
     /// What this store did to a run is with the backend now: what is in memory is not up to it.
     pub(super) fn touched(&self, entry: &Entry) {
         entry.version.fetch_add(1, Ordering::SeqCst);
-        // It may have been evicted and be another one by now.
-        if let Some(current) = self.entries.get(&entry.stream).filter(|current| !std::ptr::eq(&**current, entry)) {
-            current.version.fetch_add(1, Ordering::SeqCst);
-        }
     }
 
     /// The same for a stream that need not be in memory.
     pub(super) fn touched_stream(&self, stream: &str) {
-        if let Some(entry) = self.entries.get(stream) {
-            entry.version.fetch_add(1, Ordering::SeqCst);
+        if let Some(entry) = self.find(stream) {
+            self.touched(&entry);
         }
     }
 
@@ -254,14 +292,17 @@ impl Cache {
         if self.max_bytes == 0 || !intake.is_clear() || !reader.backend.tracks() {
             return None;
         }
-        let entry = self.entries.get(stream)?;
+        let entry = self.find(stream)?;
         let mut content = entry.content();
         if content.seen != Some(self.version(&entry)) {
             return None;
         }
         let seen = look(&mut content)?;
+        drop(content);
         entry.unseen.store(0, Ordering::Relaxed);
-        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        if self.counters.hits.fetch_add(1, Ordering::Relaxed).is_multiple_of(HITS_A_NOTICE) {
+            self.filled.get(stream);
+        }
         Some(seen)
     }
 
@@ -278,13 +319,9 @@ impl Cache {
         let _turn = entry.reading.lock().await;
         let is_known = entry.content().run().is_some()
             && (self.covers(reader, &entry, arrival, consistency) || self.catch_up(reader, &entry).await?);
-        if is_known {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.counters.misses.fetch_add(1, Ordering::Relaxed);
-            self.load_run(reader, &entry).await?;
-        }
-        Ok(self.look(&entry, look))
+        let counter = if is_known { &self.counters.hits } else { &self.counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.look(reader, &entry, is_known, look).await
     }
 
     /// Brings a run up to date for the store itself, and looks at it.
@@ -296,20 +333,32 @@ impl Cache {
     ) -> Result<R> {
         let _turn = entry.reading.lock().await;
         let is_known = entry.content().run().is_some() && self.catch_up(reader, entry).await?;
-        if !is_known {
-            self.load_run(reader, entry).await?;
-        }
-        Ok(self.look(entry, look))
+        self.look(reader, entry, is_known, look).await
     }
 
-    fn look<R>(&self, entry: &Entry, look: impl FnOnce(&Run, EventId) -> R) -> R {
-        let seen = {
+    /// Looks at a run that is up to date if it is known, and otherwise is loaded.
+    async fn look<R>(
+        &self,
+        reader: &Reader,
+        entry: &Entry,
+        mut is_known: bool,
+        look: impl FnOnce(&Run, EventId) -> R,
+    ) -> Result<R> {
+        loop {
+            if !is_known {
+                self.load_run(reader, entry).await?;
+            }
             let mut content = entry.content();
             let last = content.last_id();
-            look(content.run().unwrap_or(&Run::default()), last)
-        };
-        self.weigh(entry);
-        seen
+            if let Some(run) = content.run() {
+                let seen = look(run, last);
+                drop(content);
+                self.weigh(entry);
+                return Ok(seen);
+            }
+            // It was evicted just now.
+            is_known = false;
+        }
     }
 
     /// Brings the timeline of a run up to date and reads in it.
@@ -352,7 +401,7 @@ impl Cache {
     }
 
     fn has_timeline(&self, stream: &str) -> bool {
-        self.entries.get(stream).is_some_and(|entry| entry.content().timeline().is_some())
+        self.find(stream).is_some_and(|entry| entry.content().timeline().is_some())
     }
 
     fn largest_timeline(&self) -> usize {
@@ -489,18 +538,15 @@ impl Cache {
 
     /// Lets the cache know what the entry weighs now.
     fn weigh(&self, entry: &Entry) {
-        let unreadable = entry.content().take_unreadable();
-        self.report(&entry.stream, &unreadable);
-        if self.max_bytes == 0 {
-            return entry.content().clear();
-        }
-        let (weight, phase) = {
-            let content = entry.content();
-            (u32::try_from(content.weight()).unwrap_or(u32::MAX), content.phase() as u8)
+        let (weight, phase, unreadable) = {
+            let mut content = entry.content();
+            let weight = u32::try_from(content.weight()).unwrap_or(u32::MAX);
+            (weight, content.phase() as u8, content.take_unreadable())
         };
+        self.report(&entry.stream, &unreadable);
         if u64::from(weight) > self.max_bytes {
             entry.content().clear();
-            if !self.too_small.swap(true, Ordering::Relaxed) {
+            if self.max_bytes > 0 && !self.too_small.swap(true, Ordering::Relaxed) {
                 let max_bytes = self.max_bytes;
                 tracing::warn!(
                     weight,
@@ -512,19 +558,19 @@ impl Cache {
         }
         let before = entry.weight.swap(weight, Ordering::Relaxed);
         let phase_before = entry.phase.swap(phase, Ordering::Relaxed);
-        if phase_before == phase && before.abs_diff(weight) <= before / 8 {
-            return;
+        let is_same = phase_before == phase && before.abs_diff(weight) <= before / 8;
+        if !is_same || !self.filled.contains_key(&entry.stream) {
+            // There is only one of a stream, so this is it.
+            if let Some(entry) = self.find(&entry.stream) {
+                self.filled.insert(entry.stream.clone(), entry);
+            }
         }
-        self.entries.entry(entry.stream.clone()).and_compute_with(|current| match current {
-            Some(current) if std::ptr::eq(&**current.value(), entry) => Op::Put(current.into_value()),
-            _ => Op::Nop,
-        });
     }
 }
 
 impl Invalidate for Cache {
     fn changed(&self, stream: &str) {
-        if let Some(entry) = self.entries.get(stream) {
+        if let Some(entry) = self.find(stream) {
             entry.is_suspect.store(true, Ordering::SeqCst);
             entry.version.fetch_add(1, Ordering::SeqCst);
             if entry.content().is_filled() {

@@ -3,13 +3,14 @@
 //! A run that goes on is only ever given more time: by an event, once a tenth of its life has
 //! passed since the last time, and by an await, up to its deadline. Its end sets its life for good.
 
-use std::sync::Weak;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::options::RetentionOptions;
 use super::{Entry, Shared};
 use crate::backend::{AfterStored, Life};
+use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Field, NewEvent};
 use crate::io;
@@ -27,7 +28,7 @@ pub(super) fn life_after(
     options: &RetentionOptions,
     events: &[NewEvent],
     renewed_ms: &AtomicU64,
-    now_ms: u64,
+    clock: &dyn Clock,
 ) -> Option<Life> {
     let lives = &options.lives;
     if let Some(phase) = events.iter().find_map(|event| ending(event.event_type())) {
@@ -40,6 +41,7 @@ pub(super) fn life_after(
         };
     }
     let active = lives.active?;
+    let now_ms = clock.now_ms();
     let deadline = events.iter().filter_map(|event| awaits_until(event.event_type(), event.data())).max();
     if let Some(deadline_ms) = deadline {
         let wait = Duration::from_millis(deadline_ms.saturating_sub(now_ms));
@@ -60,8 +62,9 @@ fn with_margin(active: Duration) -> Duration {
 
 impl Shared {
     /// What to do about the life of a run once these events are stored.
-    pub(super) fn prolonging(&self, shared: Weak<Shared>, entry: &Entry, events: &[NewEvent]) -> Option<AfterStored> {
-        let life = life_after(&self.retention, events, &entry.renewed_ms, self.clock.now_ms())?;
+    pub(super) fn prolonging(self: &Arc<Self>, entry: &Entry, events: &[NewEvent]) -> Option<AfterStored> {
+        let life = life_after(&self.retention, events, &entry.renewed_ms, &*self.clock)?;
+        let shared = Arc::downgrade(self);
         let stream = entry.stream.clone();
         let index = events.iter().find_map(|event| {
             let (flow, run) = (event.get(Field::FlowName)?, event.get(Field::RunId)?);
@@ -149,6 +152,7 @@ pub(super) fn expiring(index: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::VirtualClock;
     use crate::store::options::Lives;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -159,7 +163,7 @@ mod tests {
     }
 
     fn life(active: Option<Duration>, event: NewEvent, renewed_ms: u64) -> Option<Life> {
-        life_after(&options(active), &[event], &AtomicU64::new(renewed_ms), 100_000)
+        life_after(&options(active), &[event], &AtomicU64::new(renewed_ms), &VirtualClock::new(100_000))
     }
 
     #[test]

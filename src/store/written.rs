@@ -40,7 +40,7 @@ impl EventStore {
             let logs = append.events.iter().filter(|event| is_log(event.event_type()));
             run.log_bytes += logs.map(|event| event.size() as u64).sum::<u64>();
         }
-        append.after = shared.prolonging(Arc::downgrade(&self.shared), &run.entry, &append.events);
+        append.after = shared.prolonging(&run.entry, &append.events);
     }
 
     /// The appends that were taken note of are with the backend, or wait to be.
