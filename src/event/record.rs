@@ -86,6 +86,12 @@ impl Events {
         json
     }
 
+    /// Makes room for `count` records of `bytes` bytes together.
+    pub(crate) fn reserve(&mut self, count: usize, bytes: usize) {
+        self.places.reserve(count);
+        self.text.reserve(bytes);
+    }
+
     /// Adds a record that stands alone in a text.
     pub(crate) fn push_record(&mut self, record: &str, place: &Place) {
         let start = self.start_record();
@@ -161,8 +167,7 @@ impl Recorder {
 
     /// Makes room for `count` records of `bytes` bytes together.
     pub(crate) fn reserve(&mut self, count: usize, bytes: usize) {
-        self.events.places.reserve(count);
-        self.events.text.reserve(bytes);
+        self.events.reserve(count, bytes);
     }
 
     /// Adds a record. `data` has to be JSON text.

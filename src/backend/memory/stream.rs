@@ -87,11 +87,13 @@ impl Stream {
         let first = self.events.partition_point(|event| event.id < request.from);
         let end = self.events.partition_point(|event| event.id <= request.to);
         let range = self.events.get(first..end).unwrap_or_default();
+        let count = range.len().min(request.count);
+        let wanted = if request.descending { &range[range.len() - count..] } else { &range[..count] };
+        page.reserve(count, wanted.iter().map(|event| event.record.len() + 1).sum());
         let mut take = |event: &Stored| page.push_record(&event.record, &event.place);
-        if request.descending {
-            range.iter().rev().take(request.count).for_each(&mut take);
-        } else {
-            range.iter().take(request.count).for_each(&mut take);
+        match request.descending {
+            true => wanted.iter().rev().for_each(&mut take),
+            false => wanted.iter().for_each(&mut take),
         }
         page
     }
