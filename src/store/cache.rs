@@ -501,8 +501,10 @@ impl Cache {
     async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
         let (version, read) = self.begin_read(entry);
         entry.is_suspect.store(false, Ordering::SeqCst);
+        // Asked for first, and waited for last: one round trip.
+        let length = reader.backend.length(&entry.stream);
         let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
-        let length = reader.backend.length(&entry.stream).await?;
+        let length = length.await?;
         let mut content = entry.content();
         content.set_run(run, last);
         (content.seen, content.read, content.length) = (Some(version), read, Some(length));
@@ -530,10 +532,10 @@ impl Cache {
     }
 
     fn report(&self, stream: &str, unreadable: &[EventId]) {
+        let Some(first) = unreadable.first() else { return };
         self.counters.unreadable.fetch_add(unreadable.len() as u64, Ordering::Relaxed);
-        for id in unreadable {
-            tracing::warn!(stream, %id, "a state event can't be read and is passed over");
-        }
+        let count = unreadable.len();
+        tracing::warn!(stream, count, %first, "state events can't be read and are passed over");
     }
 
     /// Lets the cache know what the entry weighs now.
