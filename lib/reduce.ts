@@ -18,7 +18,7 @@ const ORDINARY = { enumerable: true, configurable: true, writable: true }
 
 /**
  * Folds state events. In JavaScript, because handing the events to the native side would cost more than folding them;
- * `src/state/fold.rs` does the same for events in a store.
+ * `src/run/state.rs` does the same for events in a store.
  */
 export function reduceState(events: readonly surface.StateEvent[], options: { at?: surface.Point } = {}): Data {
   if (!Array.isArray(events)) throw invalid('events', events, 'an array')

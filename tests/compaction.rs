@@ -183,3 +183,27 @@ async fn a_snapshot_that_can_not_be_read_is_no_empty_one() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn it_is_told_whatever_the_length_of_the_range() {
+    everywhere(|store, _| async move {
+        for count in [62, 63, 64, 65, 128] {
+            store.delete_stream(STREAM).await.unwrap();
+            let first = see(&store, "a").await;
+            let second = see(&store, "b").await;
+            store.compact::<Sightings>(STREAM).await.unwrap();
+            for _ in 1..count {
+                see(&store, "c").await;
+            }
+            for descending in [false, true] {
+                let query = Query { after: Some(first), descending, ..Query::stream(STREAM) };
+                let error = store.query(query.clone()).await.unwrap_err();
+                assert_eq!(error.code(), Code::Trimmed, "{count} {descending}");
+                // Also if nothing is left of what was asked for.
+                let error = store.query(Query { before: second.next(), ..query }).await.unwrap_err();
+                assert_eq!(error.code(), Code::Trimmed, "{count} {descending}");
+            }
+        }
+    })
+    .await;
+}

@@ -67,7 +67,7 @@ function withNeighbour(variant, port, runIds) {
       neighbour,
       variant,
       runs: runIds.map((runId) => subject.run(runId)),
-      stats: () => subject.stats?.() ?? { hits: 0, misses: 0, advances: 0 },
+      stats: () => subject.stats?.() ?? { hits: 0, misses: 0 },
       close: () => Promise.all([neighbour.end(), subject.close()]),
     }
   }
@@ -97,8 +97,8 @@ async function callAll({ runs, stats }, calls) {
 }
 
 function hitRate(before, after) {
-  const [hits, misses, advances] = ['hits', 'misses', 'advances'].map((name) => after[name] - before[name])
-  return hits / (hits + misses + advances)
+  const [hits, misses] = ['hits', 'misses'].map((name) => after[name] - before[name])
+  return hits / (hits + misses)
 }
 
 /** Every call must have found a value; and when the neighbour has stopped, the cache must come to what is stored. */

@@ -49,27 +49,28 @@ pub struct Append {
     pub deadline: Instant,
     /// What the append weighs against the limits, in bytes.
     pub size: usize,
-    /// What is to be done once it is stored; handed back with the outcome.
-    pub after: Option<AfterStored>,
+    /// What is to be done once it is settled; handed back with the outcome.
+    pub after: Option<WhenSettled>,
 }
 
-/// Something that is done once an append is stored, before anyone hears of it.
-pub struct AfterStored(Box<dyn FnOnce() + Send>);
+/// Something that is done once an append is settled, before anyone hears of it. It is told whether
+/// the append is stored.
+pub struct WhenSettled(Box<dyn FnOnce(bool) + Send>);
 
-impl AfterStored {
+impl WhenSettled {
     /// Must not block.
-    pub fn new(action: impl FnOnce() + Send + 'static) -> Self {
-        AfterStored(Box::new(action))
+    pub fn new(action: impl FnOnce(bool) + Send + 'static) -> Self {
+        WhenSettled(Box::new(action))
     }
 
-    pub(crate) fn run(self) {
-        (self.0)();
+    pub(crate) fn run(self, is_stored: bool) {
+        (self.0)(is_stored);
     }
 }
 
-impl std::fmt::Debug for AfterStored {
+impl std::fmt::Debug for WhenSettled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AfterStored")
+        f.write_str("WhenSettled")
     }
 }
 
@@ -116,8 +117,8 @@ pub struct Settled {
     pub size: usize,
     /// What became of it.
     pub result: Result<Receipt>,
-    /// What is to be done if it was stored.
-    pub after: Option<AfterStored>,
+    /// What is to be done now.
+    pub after: Option<WhenSettled>,
 }
 
 impl Append {

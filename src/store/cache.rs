@@ -95,6 +95,30 @@ impl Entry {
     }
 }
 
+/// Whether others may have deleted events of a run. Comes back if nobody finds out.
+struct Suspicion<'a> {
+    entry: &'a Entry,
+    is_there: bool,
+}
+
+impl<'a> Suspicion<'a> {
+    fn of(entry: &'a Entry) -> Self {
+        Suspicion { entry, is_there: entry.is_suspect.swap(false, Ordering::SeqCst) }
+    }
+
+    fn settle(mut self) {
+        self.is_there = false;
+    }
+}
+
+impl Drop for Suspicion<'_> {
+    fn drop(&mut self) {
+        if self.is_there {
+            self.entry.is_suspect.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
 /// How long an entry is kept after it was loaded or has changed.
 struct EntryLife(Lives);
 
@@ -395,9 +419,8 @@ impl Cache {
 
     /// Whether a query is answered from the timeline of a run, or brings it into memory.
     pub(super) fn serves(&self, reader: &Reader, query: &Query) -> bool {
-        let backend = &reader.backend;
-        let is_possible = self.max_bytes > 0 && self.is_run(&query.stream);
-        is_possible && !backend.is_local() && backend.tracks() && (query.is_whole() || self.has_timeline(&query.stream))
+        let is_possible = self.max_bytes > 0 && self.is_run(&query.stream) && !reader.backend.is_local();
+        is_possible && (query.is_whole() || self.has_timeline(&query.stream))
     }
 
     fn has_timeline(&self, stream: &str) -> bool {
@@ -437,7 +460,10 @@ impl Cache {
     pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
         let Some(last) = entry.content().last() else { return Ok(false) };
         let (version, read) = self.begin_read(entry);
-        let length = self.is_suspect(reader, entry, version).then(|| reader.backend.length(&entry.stream));
+        let suspicion = Suspicion::of(entry);
+        let is_told = reader.backend.is_local()
+            || reader.backend.tracks() && entry.content().seen.is_some_and(|seen| seen.0 == version.0);
+        let length = (suspicion.is_there || !is_told).then(|| reader.backend.length(&entry.stream));
         let Some(events) = self.tail(reader, entry, last).await? else {
             entry.content().clear();
             return Ok(false);
@@ -458,19 +484,11 @@ impl Cache {
         (content.seen, content.read) = (Some(version), read);
         content.length = length.or(content.length);
         drop(content);
+        suspicion.settle();
         if is_news {
             self.counters.advances.fetch_add(1, Ordering::Relaxed);
         }
         Ok(true)
-    }
-
-    /// Whether events may have been deleted since the run was read last.
-    fn is_suspect(&self, reader: &Reader, entry: &Entry, version: Version) -> bool {
-        if reader.backend.is_local() {
-            return entry.is_suspect.swap(false, Ordering::SeqCst);
-        }
-        let is_told = reader.backend.tracks() && entry.content().seen.is_some_and(|seen| seen.0 == version.0);
-        entry.is_suspect.swap(false, Ordering::SeqCst) || !is_told
     }
 
     /// The events after the last known one, which is read again: if it is gone, the stream is another one.

@@ -61,18 +61,26 @@ fn read(event: EventRef<'_>) -> Option<(EventId, &str)> {
     Some((data.up_to.parse().ok()?, data.state.get()))
 }
 
-/// Fails if the oldest event of a range that was to begin behind `after` is a snapshot that stands
-/// for events in that range.
-pub(super) fn check_complete(oldest: EventRef<'_>, after: EventId, stream: &str) -> Result<()> {
-    match read(oldest) {
-        Some((up_to, _)) if after < up_to => {
-            let message = format!(
-                "The events of {stream} after {after} up to {up_to} were trimmed; {} stands for them. Read without `after` to begin there.",
-                oldest.id
-            );
-            Err(Error::new(Code::Trimmed, message))
-        }
-        _ => Ok(()),
+/// What an event says of those before it: up to where they were trimmed, if it is a snapshot that
+/// stands for them.
+pub(super) struct Trimmed {
+    up_to: Option<EventId>,
+    by: EventId,
+}
+
+impl Trimmed {
+    pub(super) fn before(event: EventRef<'_>) -> Trimmed {
+        Trimmed { up_to: read(event).map(|(up_to, _)| up_to), by: event.id }
+    }
+
+    /// Fails if events behind `after` were trimmed.
+    pub(super) fn check(&self, after: EventId, stream: &str) -> Result<()> {
+        let Some(up_to) = self.up_to.filter(|up_to| after < *up_to) else { return Ok(()) };
+        let message = format!(
+            "The events of {stream} after {after} up to {up_to} were trimmed; {} stands for them. Read without `after` to begin there.",
+            self.by
+        );
+        Err(Error::new(Code::Trimmed, message))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::backend::{AfterStored, Append, Backend, Completion, Receipt, Settle, Settled};
+use crate::backend::{Append, Backend, Completion, Receipt, Settle, Settled};
 use crate::clock::monotonic;
 use crate::error::{Code, Error, Result};
 use crate::io;
@@ -251,8 +251,8 @@ impl Intake {
         let mut outcomes = Vec::with_capacity(settled.len());
         let mut appended = 0;
         for Settled { completion, result, after, .. } in settled {
-            if let Some(after) = after.filter(|_| result.is_ok()) {
-                after.run();
+            if let Some(after) = after {
+                after.run(result.is_ok());
             }
             appended += match &result {
                 Ok(Receipt::One(_)) => 1,
@@ -323,8 +323,11 @@ impl Intake {
 impl Settle for Intake {
     fn settle(&self, mut settled: Vec<Settled>) {
         // Before anything is released: whoever closes the store then finds it done.
-        let stored = settled.iter_mut().filter(|append| append.result.is_ok());
-        stored.filter_map(|append| append.after.take()).for_each(AfterStored::run);
+        for append in &mut settled {
+            if let Some(after) = append.after.take() {
+                after.run(append.result.is_ok());
+            }
+        }
         let mut queue = self.queue();
         queue.release(&settled);
         let at_once = self.pass_on(&mut queue);

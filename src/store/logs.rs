@@ -1,7 +1,7 @@
 //! Trimming the logs of a run by age and by bytes. State and steps stay.
 //!
 //! Logs stand between other events, so they are deleted one by one. Before that an event
-//! `log.trimmed` says up to where; it is what readers and caches of other processes go by.
+//! `log.trimmed` says up to where.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use super::options::LogRetention;
 use super::query::{Pager, Query};
 use super::{AppendOptions, EventStore};
 use crate::backend::Receipt;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::event::{EventId, Field};
 use crate::io;
 use crate::run::{is_log, log_trimmed, logs_trimmed_up_to};
@@ -67,7 +67,9 @@ impl Logs {
         let most = options.max_bytes.map_or(u64::MAX, |most| most - most / 4);
         let mut surplus = Vec::new();
         while let Some((id, bytes)) = self.logs.front().copied() {
-            if self.bytes <= most && oldest_ms.is_none_or(|oldest_ms| id.ms >= oldest_ms) {
+            let is_alone = self.logs.len() == 1 && options.max_bytes.is_none_or(|most| bytes <= most);
+            let is_within = self.bytes <= most || is_alone;
+            if is_within && oldest_ms.is_none_or(|oldest_ms| id.ms >= oldest_ms) {
                 break;
             }
             self.bytes -= bytes;
@@ -86,6 +88,9 @@ impl EventStore {
     /// Logs were written to a run.
     pub(super) fn wrote_logs(&self, entry: &Arc<Entry>, bytes: u64) {
         let options = self.shared.retention.logs;
+        if self.shared.is_trimming_refused.load(Ordering::Relaxed) {
+            return;
+        }
         if entry.logs.count(bytes, &options, self.now_ms()) {
             let (store, entry) = (self.clone(), entry.clone());
             io::begin(async move {
@@ -128,6 +133,9 @@ impl EventStore {
         match self.try_to_trim_logs(entry).await {
             Ok(oldest) => oldest,
             Err(error) => {
+                // Refused once, it will be again, and each time a marker would be left.
+                let is_refused = error.code() == Code::Backend;
+                self.shared.is_trimming_refused.fetch_or(is_refused, Ordering::Relaxed);
                 tracing::warn!(stream = &*entry.stream, %error, "the logs of a run could not be trimmed");
                 None
             }

@@ -114,6 +114,8 @@ struct Shared {
     trimmed: AtomicU64,
     /// Some state is too large for a snapshot, and that was said.
     too_large: AtomicBool,
+    /// The backend does not let this store delete single events.
+    is_trimming_refused: AtomicBool,
     closed: watch::Sender<bool>,
 }
 
@@ -202,6 +204,7 @@ impl EventStore {
             snapshots: AtomicU64::new(0),
             trimmed: AtomicU64::new(0),
             too_large: AtomicBool::new(false),
+            is_trimming_refused: AtomicBool::new(false),
             closed: watch::channel(false).0,
         };
         Ok(EventStore { shared: Arc::new(shared) })
@@ -345,7 +348,8 @@ impl EventStore {
     /// The same as [`EventStore::query`], page by page.
     pub fn iterate(&self, query: Query) -> Result<Pages> {
         self.open_backend()?;
-        Ok(self.pages(Source::Stream(Pager::new(self.shared.reader.clone(), &query)?.complete(&query))))
+        let pager = Pager::new(self.shared.reader.clone(), &query)?.complete(&query);
+        Ok(self.pages(Source::Stream(Box::new(pager))))
     }
 
     /// The same as [`EventStore::query_global`], page by page.
@@ -413,16 +417,11 @@ impl EventStore {
         }
         let backend = self.backend().await?;
         let added = backend.index_add(key, id, score);
-        match self.shared.looked_at_ms(key) {
-            // Beside it stands when to see whether the run is still there.
-            Some(due_ms) => {
-                let expiring = retention::expiring(key);
-                let noted = backend.index_add(&expiring, id, due_ms);
-                added.await?;
-                noted.await
-            }
-            None => added.await,
+        // Beside it stands when to see whether the run is still there.
+        if let (Some(expiring), Some(due_ms)) = (self.shared.expiring(key), self.shared.looked_at_ms()) {
+            backend.index_add(&expiring, id, due_ms).await?;
         }
+        added.await
     }
 
     /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have
@@ -431,15 +430,11 @@ impl EventStore {
         check::argument("The key of the index", key)?;
         check::limit(limit)?;
         let backend = self.backend().await?;
-        // Both questions leave at once; mostly nothing is due.
-        let (due_key, now) = (retention::expiring(key), self.now_ms() as f64);
-        let due = self.shared.is_flow_index(key).then(|| backend.index_due(&due_key, now, 1));
         let members = backend.index_read(key, offset, limit);
-        let is_due = match due {
-            Some(due) => !due.await?.is_empty(),
-            None => false,
-        };
-        if is_due && self.shared.sweep(key).await? {
+        if let Some(expiring) = self.shared.expiring(key)
+            && !backend.index_due(&expiring, self.now_ms() as f64, 1).await?.is_empty()
+            && self.shared.sweep(key, &expiring).await?
+        {
             return backend.index_read(key, offset, limit).await;
         }
         members.await
@@ -450,8 +445,8 @@ impl EventStore {
         check::argument("The key of the index", key)?;
         let backend = self.backend().await?;
         let deleted = backend.index_delete(key);
-        if self.shared.is_flow_index(key) {
-            backend.index_delete(&retention::expiring(key)).await?;
+        if let Some(expiring) = self.shared.expiring(key) {
+            backend.index_delete(&expiring).await?;
         }
         deleted.await
     }
@@ -540,7 +535,7 @@ pub struct Pages {
 }
 
 enum Source {
-    Stream(Pager),
+    Stream(Box<Pager>),
     Global(Box<GlobalPager>),
 }
 

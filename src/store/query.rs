@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
 use super::check;
-use super::compaction;
+use super::compaction::Trimmed;
 use super::reader::Reader;
 use crate::backend::{Cursor, Glob, PageRequest, StreamInfo};
 use crate::error::Result;
@@ -162,8 +162,10 @@ pub(super) struct Pager {
     page: usize,
     /// Pages grow by no more than this.
     growth: usize,
-    /// The position after which nothing may have been trimmed.
+    /// The position after which nothing may have been trimmed; `None`: that is checked, or allowed.
     complete_after: Option<EventId>,
+    /// What the oldest event read so far says of events before it that were trimmed.
+    oldest: Option<Trimmed>,
 }
 
 impl Pager {
@@ -179,6 +181,7 @@ impl Pager {
             page: FIRST_PAGE,
             growth: usize::MAX,
             complete_after: None,
+            oldest: None,
         })
     }
 
@@ -188,9 +191,9 @@ impl Pager {
         self
     }
 
-    /// Fails if events after `query.after` were trimmed by compaction.
+    /// Fails if events after `query.after` were trimmed by compaction; `0-0` is the beginning, whatever that is.
     pub(super) fn complete(mut self, query: &Query) -> Self {
-        self.complete_after = query.after;
+        self.complete_after = query.after.filter(|after| *after > EventId::MIN);
         self
     }
 
@@ -200,11 +203,9 @@ impl Pager {
         let count = if self.filter.is_some() { self.page } else { self.page.min(self.remaining) };
         let request = PageRequest { stream: &self.stream, from, to, descending: self.descending, count };
         let page = self.reader.page(request).await?;
-        // Only the oldest event of the whole range tells: the first there is, or the last.
-        let is_oldest = !self.descending || page.len() < count;
-        if let Some(after) = self.complete_after.take_if(|_| is_oldest) {
-            let oldest = if self.descending { page.last() } else { page.iter().next() };
-            oldest.map_or(Ok(()), |event| compaction::check_complete(event, after, &self.stream))?;
+        let is_end = page.len() < count;
+        if self.complete_after.is_some() {
+            self.check_complete(&page, is_end).await?;
         }
         let last = page.last().map(|event| event.id).filter(|_| page.len() == count);
         self.range = last.and_then(|last| match self.descending {
@@ -219,6 +220,21 @@ impl Pager {
         events.truncate(self.remaining);
         self.remaining -= events.len();
         Ok(Some(events))
+    }
+
+    /// Fails if events of the range were trimmed. The oldest event of the range tells; if there is
+    /// none, the oldest that is kept behind its beginning.
+    async fn check_complete(&mut self, page: &Events, is_end: bool) -> Result<()> {
+        let oldest = if self.descending { page.last() } else { page.iter().next() };
+        let is_first = self.oldest.is_none();
+        self.oldest = oldest.map(Trimmed::before).or(self.oldest.take());
+        let Some(after) = self.complete_after.take_if(|_| is_end || !self.descending) else { return Ok(()) };
+        if is_first && page.is_empty() {
+            let from = after.next().unwrap_or(EventId::MAX);
+            let request = PageRequest { stream: &self.stream, from, to: EventId::MAX, descending: false, count: 1 };
+            self.oldest = self.reader.page(request).await?.last().map(Trimmed::before);
+        }
+        self.oldest.take().map_or(Ok(()), |trimmed| trimmed.check(after, &self.stream))
     }
 
     fn filtered(&self, page: Events) -> Events {

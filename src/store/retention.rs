@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::options::RetentionOptions;
 use super::{Entry, Shared};
-use crate::backend::{AfterStored, Life};
+use crate::backend::{Life, WhenSettled};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::event::{Field, NewEvent};
@@ -62,76 +62,84 @@ fn with_margin(active: Duration) -> Duration {
 
 impl Shared {
     /// What to do about the life of a run once these events are stored.
-    pub(super) fn prolonging(self: &Arc<Self>, entry: &Entry, events: &[NewEvent]) -> Option<AfterStored> {
+    pub(super) fn prolonging(self: &Arc<Self>, entry: &Arc<Entry>, events: &[NewEvent]) -> Option<WhenSettled> {
         let life = life_after(&self.retention, events, &entry.renewed_ms, &*self.clock)?;
         let shared = Arc::downgrade(self);
-        let stream = entry.stream.clone();
+        let entry = entry.clone();
         let index = events.iter().find_map(|event| {
             let (flow, run) = (event.get(Field::FlowName)?, event.get(Field::RunId)?);
             Some((format!("{}:flows:{flow}", self.prefix), run.to_owned()))
         });
-        Some(AfterStored::new(move || {
-            if let Some(shared) = shared.upgrade() {
+        Some(WhenSettled::new(move |is_stored| {
+            if !is_stored {
+                // The next one has to do it.
+                entry.renewed_ms.store(0, Ordering::Relaxed);
+            } else if let Some(shared) = shared.upgrade() {
                 io::begin(async move {
-                    if let Err(error) = shared.prolong(&stream, life, index).await {
-                        tracing::warn!(stream = &*stream, %error, "the life of a run could not be set");
+                    if let Err(error) = shared.prolong(&entry, life, index).await {
+                        tracing::warn!(stream = &*entry.stream, %error, "the life of a run could not be set");
                     }
                 });
             }
         }))
     }
 
-    async fn prolong(&self, stream: &str, life: Life, index: Option<(String, String)>) -> Result<()> {
-        let kept = self.backend.keep(stream, life);
+    async fn prolong(&self, entry: &Entry, life: Life, index: Option<(String, String)>) -> Result<()> {
+        let kept = self.backend.keep(&entry.stream, life);
         // Others are not told of our own changes, but neither are we of theirs any more.
-        self.cache.touched_stream(stream);
-        let Some((index, run)) = index else { return kept.await };
-        let expiring = expiring(&index);
+        self.cache.touched(entry);
+        let place = index.and_then(|(index, run)| Some((self.expiring(&index)?, index, run)));
+        let Some((expiring, index, run)) = place else { return kept.await };
         let noted = self.backend.index_add(&expiring, &run, self.due_ms(life.duration()));
         kept.await?;
         noted.await?;
         match life {
             Life::AtLeast(_) => Ok(()),
-            Life::Exactly(_) | Life::Finally(_) => self.sweep(&index).await.map(drop),
+            Life::Exactly(_) | Life::Finally(_) => self.sweep(&index, &expiring).await.map(drop),
         }
     }
 
-    /// Whether a key is the index of a flow's runs.
-    pub(super) fn is_flow_index(&self, key: &str) -> bool {
-        key.strip_prefix(&*self.prefix).is_some_and(|rest| rest.starts_with(":flows:"))
+    /// Beside the index of a flow's runs: when to see whether they are still there. `None`: it is
+    /// no such index.
+    pub(super) fn expiring(&self, index: &str) -> Option<String> {
+        let flow = index.strip_prefix(&*self.prefix)?.strip_prefix(":flows:")?;
+        Some(format!("{}:expiring:{flow}", self.prefix))
     }
 
     /// Removes runs that have expired from the index of their flow; whether there were any.
-    pub(super) async fn sweep(&self, index: &str) -> Result<bool> {
-        let expiring = expiring(index);
+    pub(super) async fn sweep(&self, index: &str, expiring: &str) -> Result<bool> {
         let mut found = false;
         loop {
-            let due = self.backend.index_due(&expiring, self.clock.now_ms() as f64, SWEEP).await?;
+            let due = self.backend.index_due(expiring, self.clock.now_ms() as f64, SWEEP).await?;
             if due.is_empty() {
                 return Ok(found);
             }
-            let mut gone = Vec::new();
-            for run in &due {
-                let stream = format!("{}:flow:{run}", self.prefix);
-                let left = match self.backend.remaining(&stream).await? {
-                    None => {
-                        gone.push(run.as_str());
-                        continue;
-                    }
+            let streams: Vec<String> = due.iter().map(|run| format!("{}:flow:{run}", self.prefix)).collect();
+            // All questions leave before the first answer is awaited.
+            let questions: Vec<_> = streams.iter().map(|stream| self.backend.remaining(stream)).collect();
+            let (mut gone, mut later) = (Vec::new(), Vec::new());
+            for (run, question) in due.iter().zip(questions) {
+                match question.await? {
+                    None => gone.push(run.as_str()),
                     // It goes on, or its time is not over by the backend's clock.
-                    Some(left) => left.or(self.shortest_life()).unwrap_or(FOR_EVER),
-                };
-                self.backend.index_add(&expiring, run, self.due_ms(left.max(MILLISECOND))).await?;
+                    Some(left) => {
+                        let left = left.or(self.shortest_life()).unwrap_or(FOR_EVER).max(MILLISECOND);
+                        later.push(self.backend.index_add(expiring, run, self.due_ms(left)));
+                    }
+                }
             }
             found |= !gone.is_empty();
             self.backend.index_remove(index, &gone).await?;
-            self.backend.index_remove(&expiring, &gone).await?;
+            self.backend.index_remove(expiring, &gone).await?;
+            for noted in later {
+                noted.await?;
+            }
         }
     }
 
-    /// When to see whether a run that is added to this index is still there; `None`: never.
-    pub(super) fn looked_at_ms(&self, index: &str) -> Option<f64> {
-        self.shortest_life().filter(|_| self.is_flow_index(index)).map(|life| self.due_ms(life))
+    /// When to see whether a run that is indexed now is still there; `None`: never.
+    pub(super) fn looked_at_ms(&self) -> Option<f64> {
+        self.shortest_life().map(|life| self.due_ms(life))
     }
 
     fn shortest_life(&self) -> Option<Duration> {
@@ -142,11 +150,6 @@ impl Shared {
     fn due_ms(&self, after: Duration) -> f64 {
         self.clock.now_ms().saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX)) as f64
     }
-}
-
-/// Where it is noted when the runs of an index are due.
-pub(super) fn expiring(index: &str) -> String {
-    index.replacen(":flows:", ":expiring:", 1)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Snapshots that the store writes by itself.
 //!
-//! An append counts the state events that this store writes to a run, which costs nothing, and at
-//! half of what is missing looks at the run itself, where those of others count, too. So a snapshot
-//! comes when it is due, however many write, and two that find it due at once can't both succeed:
-//! it is appended on the condition that nothing came after the event it covers.
+//! An append counts the state events that this store writes to a run, which costs nothing, and now
+//! and then looks at the run itself, where those of others count, too: first after an eighth of
+//! what is due, then after half of its own share of what is missing. Two that find a snapshot due at
+//! once can't both succeed: it is appended on the condition that nothing came after the event it
+//! covers. A run to which many write little gets its snapshots later.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -27,9 +28,12 @@ const EVENT_BYTES: u64 = 128;
 /// Counts own state events down to the next look at whether a snapshot is due.
 #[derive(Default)]
 pub(super) struct Countdown {
+    /// Since the last look.
     written: AtomicU64,
     /// At how many to look; 0: nobody has looked yet.
     look_at: AtomicU64,
+    /// Up to the last look, since the last snapshot.
+    own: AtomicU64,
     busy: AtomicBool,
 }
 
@@ -38,7 +42,7 @@ impl Countdown {
     pub(super) fn count(&self, events: u64, every: u64) -> bool {
         let written = self.written.fetch_add(events, Ordering::Relaxed) + events;
         let look_at = match self.look_at.load(Ordering::Relaxed) {
-            0 => every.div_ceil(2),
+            0 => every.div_ceil(8),
             look_at => look_at,
         };
         written >= look_at && !self.busy.swap(true, Ordering::SeqCst)
@@ -49,10 +53,15 @@ impl Countdown {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// Goes on when `missing` events are missing; `seen` of those counted were seen.
-    fn restart(&self, seen: u64, missing: u64) {
+    /// Goes on after a look, which saw `seen` of those counted, and `since` events after the last
+    /// snapshot.
+    fn restart(&self, seen: u64, since: u64, every: u64) {
         self.written.fetch_sub(seen, Ordering::Relaxed);
-        self.look_at.store(missing.div_ceil(2).max(1), Ordering::Relaxed);
+        let own = if since == 0 { 0 } else { self.own.load(Ordering::Relaxed) + seen };
+        self.own.store(own, Ordering::Relaxed);
+        let missing = every.saturating_sub(since);
+        let own_part = missing.saturating_mul(own.min(since)).checked_div(since).unwrap_or(missing / 4);
+        self.look_at.store(own_part.div_ceil(2).max(1), Ordering::Relaxed);
         self.busy.store(false, Ordering::SeqCst);
     }
 }
@@ -62,32 +71,32 @@ impl Shared {
     pub(super) async fn snapshot_if_due(&self, entry: &Entry, envelope: &Envelope) {
         let every = self.snapshot_every;
         let mut seen = entry.countdown.written();
-        let mut missing = every;
+        let mut since = 0;
         for _ in 0..ATTEMPTS {
-            let since = match self.cache.refresh(&self.reader, entry, |run, _| run.since_snapshot()).await {
-                Ok(since) => since,
-                Err(error) => {
-                    tracing::debug!(stream = &*entry.stream, %error, "no snapshot was written");
-                    break;
+            let outcome = async {
+                since = self.cache.refresh(&self.reader, entry, |run, _| run.since_snapshot()).await?;
+                if since < every {
+                    return Ok(true);
                 }
+                seen = entry.countdown.written();
+                self.snapshot(entry, envelope).await
             };
-            missing = every.saturating_sub(since);
-            if missing > 0 {
-                break;
-            }
-            seen = entry.countdown.written();
-            missing = every;
-            match self.snapshot(entry, envelope).await {
-                Ok(true) => break,
-                Ok(false) => missing = every.div_ceil(4),
+            match outcome.await {
+                Ok(true) if since >= every => since = 0,
+                // Others write at the same time.
+                Ok(false) => {
+                    since = every - every.div_ceil(4);
+                    continue;
+                }
+                Ok(true) => {}
                 Err(error) => {
                     tracing::debug!(stream = &*entry.stream, %error, "no snapshot was written");
-                    missing = every.div_ceil(4);
-                    break;
+                    since = every - every.div_ceil(4);
                 }
             }
+            break;
         }
-        entry.countdown.restart(seen, missing);
+        entry.countdown.restart(seen, since, every);
     }
 
     /// Writes a snapshot; false if someone else wrote to the run meanwhile. Appends that come
@@ -152,23 +161,29 @@ impl Shared {
 mod tests {
     use super::*;
 
-    #[test]
-    fn looks_are_few_and_come_when_it_is_due() {
+    /// Looks of one writer of many that write alike, and how far apart the snapshots are.
+    fn play(writers: u64) -> (u64, u64) {
         let countdown = Countdown::default();
-        let (mut looks, mut since) = (0, 0);
-        for written in 1..=1000_u64 {
-            since += 1;
-            if countdown.count(1, 100) {
+        let (mut looks, mut since, mut longest) = (0, 0, 0);
+        for _ in 0..10_000 {
+            since += writers;
+            longest = longest.max(since);
+            if countdown.count(1, 1000) {
                 looks += 1;
-                let missing = 100_u64.saturating_sub(since);
-                if missing == 0 {
-                    assert_eq!(written % 100, 0);
-                    since = 0;
-                }
-                countdown.restart(countdown.written(), if missing == 0 { 100 } else { missing });
+                let seen = countdown.written();
+                since = if since >= 1000 { 0 } else { since };
+                countdown.restart(seen, since, 1000);
             }
         }
-        assert_eq!(since, 0);
-        assert!(looks <= 10 * 8, "{looks}");
+        (looks, longest)
+    }
+
+    #[test]
+    fn looks_are_few_and_come_when_it_is_due() {
+        assert_eq!(play(1).1, 1000);
+        assert!(play(1).0 <= 10 * 11, "{:?}", play(1));
+        for writers in 2..=8 {
+            assert!(play(writers).1 <= 1000 + 2 * writers, "{writers}: {:?}", play(writers));
+        }
     }
 }
