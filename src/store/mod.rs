@@ -4,14 +4,16 @@
 mod cache;
 mod check;
 mod compaction;
-mod content;
+mod index;
 mod intake;
 mod logs;
 mod options;
+mod pages;
 mod query;
 mod reader;
 mod retention;
 mod snapshot;
+mod stats;
 mod subscription;
 mod written;
 
@@ -20,20 +22,22 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{oneshot, watch};
 
-use self::cache::{Cache, Entry};
+use self::cache::{Cache, Content, Entry};
 pub use self::check::{MAX_NAME_BYTES, MAX_TYPE_BYTES};
 pub use self::compaction::{Compact, Compaction};
-use self::content::Content;
 use self::intake::Intake;
 pub use self::intake::{Outcomes, Outlet};
 pub use self::options::{BackendOptions, CacheOptions, Limits, Lives, LogRetention, RetentionOptions, StoreOptions};
+use self::pages::Source;
+pub use self::pages::{Pages, Streams};
 pub use self::query::{Consistency, Query};
 use self::query::{GlobalPager, Listing, Pager, select};
 use self::reader::Reader;
+pub use self::stats::StoreStats;
 pub use self::subscription::{Delivery, Subscription};
 use crate::backend::memory::Memory;
 use crate::backend::redis::Redis;
-use crate::backend::{Append, Backend, Completion, Receipt, Selector, StreamInfo, Upwards};
+use crate::backend::{Append, Backend, Completion, Receipt, Selector, Upwards};
 use crate::clock::{Clock, deadline};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, NewEvent};
@@ -59,38 +63,6 @@ pub struct Submission {
     pub events: Vec<NewEvent>,
     /// What the append depends on.
     pub options: AppendOptions,
-}
-
-/// Counters since the store was opened, and what there is now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoreStats {
-    /// Reads that were answered from a run in memory, after reading what was new if need be.
-    pub hits: u64,
-    /// Reads for which a run had to be read.
-    pub misses: u64,
-    /// How often a run in memory was brought up to date by reading what was new.
-    pub advances: u64,
-    /// How often a run in memory was changed by others, or turned out to be another one.
-    pub invalidations: u64,
-    /// Bytes of runs in memory.
-    pub cached_bytes: u64,
-    /// Runs in memory.
-    pub cached_runs: u64,
-    /// Acknowledged events.
-    pub appended: u64,
-    /// How often appends were sent, several at a time.
-    pub pipelines: u64,
-    /// Events that were read from the backend.
-    pub events_read: u64,
-    /// Snapshots that this store wrote by itself.
-    pub snapshots: u64,
-    /// Events that this store deleted to keep streams within bounds.
-    pub trimmed: u64,
-    /// State events that could not be read, and were passed over.
-    pub unreadable: u64,
-    /// Bytes of appends that are not acknowledged yet.
-    pub queued_bytes: u64,
 }
 
 /// A store of events. Clones share one store; the last one to go ends it.
@@ -408,49 +380,6 @@ impl EventStore {
         deleted
     }
 
-    /// Adds a member to a sorted index, or gives it a new score.
-    pub async fn index_add(&self, key: &str, id: &str, score: f64) -> Result<()> {
-        check::argument("The key of the index", key)?;
-        check::argument("The id", id)?;
-        if !score.is_finite() {
-            return Err(Error::new(Code::Validation, "The score is not a finite number."));
-        }
-        let backend = self.backend().await?;
-        let added = backend.index_add(key, id, score);
-        // Beside it stands when to see whether the run is still there.
-        if let (Some(expiring), Some(due_ms)) = (self.shared.expiring(key), self.shared.looked_at_ms()) {
-            backend.index_add(&expiring, id, due_ms).await?;
-        }
-        added.await
-    }
-
-    /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have
-    /// expired are no members any more.
-    pub async fn index_read(&self, key: &str, offset: usize, limit: Option<usize>) -> Result<Vec<(String, f64)>> {
-        check::argument("The key of the index", key)?;
-        check::limit(limit)?;
-        let backend = self.backend().await?;
-        let members = backend.index_read(key, offset, limit);
-        if let Some(expiring) = self.shared.expiring(key)
-            && !backend.index_due(&expiring, self.now_ms() as f64, 1).await?.is_empty()
-            && self.shared.sweep(key, &expiring).await?
-        {
-            return backend.index_read(key, offset, limit).await;
-        }
-        members.await
-    }
-
-    /// Deletes a sorted index.
-    pub async fn index_delete(&self, key: &str) -> Result<()> {
-        check::argument("The key of the index", key)?;
-        let backend = self.backend().await?;
-        let deleted = backend.index_delete(key);
-        if let Some(expiring) = self.shared.expiring(key) {
-            backend.index_delete(&expiring).await?;
-        }
-        deleted.await
-    }
-
     /// Looks at a run, folded up to its last event (`0-0`: it has none).
     pub(crate) async fn run<R>(
         &self,
@@ -494,28 +423,6 @@ impl EventStore {
         self.shared.cache.fold_back(reader, stream, up_to).await.map(|(run, _)| run)
     }
 
-    /// Counters since the store was opened, and what there is now.
-    pub fn stats(&self) -> StoreStats {
-        let Shared { cache, intake, reader, backend, .. } = &*self.shared;
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (cached_runs, cached_bytes) = cache.size();
-        StoreStats {
-            hits: count(&cache.counters.hits),
-            misses: count(&cache.counters.misses),
-            advances: count(&cache.counters.advances),
-            invalidations: count(&cache.counters.invalidations),
-            cached_bytes,
-            cached_runs,
-            appended: intake.appended(),
-            pipelines: backend.pipelines(),
-            events_read: reader.events_read(),
-            snapshots: count(&self.shared.snapshots),
-            trimmed: count(&self.shared.trimmed),
-            unreadable: count(&cache.counters.unreadable),
-            queued_bytes: intake.queued_bytes(),
-        }
-    }
-
     /// Refuses new appends, waits for those that were accepted, and ends subscriptions.
     pub async fn close(&self) {
         self.shared.intake.close().await;
@@ -525,41 +432,5 @@ impl EventStore {
             tracing::debug!(%error, "closing");
         }
         tracing::debug!(prefix = self.shared.prefix, "store closed");
-    }
-}
-
-/// Events page by page.
-pub struct Pages {
-    intake: Arc<Intake>,
-    source: Source,
-}
-
-enum Source {
-    Stream(Box<Pager>),
-    Global(Box<GlobalPager>),
-}
-
-impl Pages {
-    /// The next events; `None` at the end. A page may be empty.
-    pub async fn next(&mut self) -> Result<Option<Events>> {
-        self.intake.passed().await;
-        match &mut self.source {
-            Source::Stream(pager) => pager.next().await,
-            Source::Global(pager) => pager.next().await,
-        }
-    }
-}
-
-/// Streams page by page.
-pub struct Streams {
-    intake: Arc<Intake>,
-    listing: Listing,
-}
-
-impl Streams {
-    /// The next streams; `None` at the end. A page may be empty.
-    pub async fn next(&mut self) -> Result<Option<Vec<StreamInfo>>> {
-        self.intake.passed().await;
-        self.listing.next().await
     }
 }

@@ -11,7 +11,7 @@ pub(super) type Version = (u64, u64);
 /// The last event of a stream: its id, and a hash of it. A stream that was deleted and began anew
 /// may use the id again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Last {
+pub(in crate::store) struct Last {
     pub(super) id: EventId,
     hash: u64,
 }
@@ -26,7 +26,7 @@ impl Last {
 
 /// A run up to its last event: folded, as it stands, or both.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(in crate::store) struct Content {
     /// `None`: the stream has no events, or nothing is known of it.
     last: Option<Last>,
     run: Option<Run>,
@@ -47,12 +47,12 @@ impl Content {
         self.last
     }
 
-    pub(super) fn last_id(&self) -> EventId {
+    pub(in crate::store) fn last_id(&self) -> EventId {
         self.last.map_or(EventId::MIN, |last| last.id)
     }
 
     /// The folded run. Made from the timeline if that is all there is.
-    pub(super) fn run(&mut self) -> Option<&Run> {
+    pub(in crate::store) fn run(&mut self) -> Option<&Run> {
         if self.run.is_none() {
             let mut run = Run::default();
             let unreadable = self.timeline.as_ref()?.iter().filter(|event| !run.apply(*event));
@@ -62,7 +62,7 @@ impl Content {
         self.run.as_ref()
     }
 
-    pub(super) fn timeline(&self) -> Option<&Events> {
+    pub(in crate::store) fn timeline(&self) -> Option<&Events> {
         self.timeline.as_ref()
     }
 

@@ -9,122 +9,55 @@
 //!
 //! [`Backend::tracks`]: crate::backend::Backend::tracks
 
+mod catch_up;
+mod content;
+mod entry;
+
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::notification::RemovalCause;
 use moka::{Expiry, sync};
 
-use super::content::{Content, Last, Version};
+pub(super) use self::content::Content;
+use self::content::Version;
+pub(super) use self::entry::Entry;
 use super::intake::Intake;
 use super::options::{CacheOptions, Lives};
 use super::query::{Consistency, Pager, Query, select};
 use super::reader::Reader;
-use super::snapshot::Countdown;
 use crate::backend::Invalidate;
 use crate::error::Result;
 use crate::event::{EventId, Events};
-use crate::io;
-use crate::run::{BackwardRun, Run, Step};
+use crate::run::Run;
 
 /// What an entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 384;
 /// Which part of the cache one timeline may take.
 const TIMELINE_SHARE: u64 = 16;
-/// After so many own appends that nobody asked to see, a run is not followed any more.
-const UNSEEN: u32 = 16;
 /// Of how many runs at least it is remembered what this store did to them.
 const REMEMBERED: usize = 16_384;
 /// Every so many hits the cache is told that a run is in use.
 const HITS_A_NOTICE: u64 = 16;
 
-/// What is known of a run: its content, and what this store has done to it.
-pub(super) struct Entry {
-    pub(super) stream: Arc<str>,
-    content: Mutex<Content>,
-    version: AtomicU64,
-    /// Only one reads the stream at a time, so that many who miss it cause one read.
-    reading: tokio::sync::Mutex<()>,
-    /// The number of reads that have begun.
-    reads: AtomicU64,
-    /// Own appends that were followed since the run was last asked for.
-    unseen: AtomicU32,
-    following: AtomicBool,
-    /// Others have changed the stream, perhaps by deleting events.
-    is_suspect: AtomicBool,
-    weight: AtomicU32,
-    phase: AtomicU8,
-    pub(super) countdown: Countdown,
-    /// When the life of the stream was last prolonged.
-    pub(super) renewed_ms: AtomicU64,
-    pub(super) logs: super::logs::Trimming,
-}
-
-impl Entry {
-    fn new(stream: Arc<str>) -> Self {
-        Entry {
-            stream,
-            content: Mutex::default(),
-            version: AtomicU64::new(0),
-            reading: tokio::sync::Mutex::default(),
-            reads: AtomicU64::new(0),
-            unseen: AtomicU32::new(0),
-            following: AtomicBool::new(false),
-            is_suspect: AtomicBool::new(false),
-            weight: AtomicU32::new(0),
-            phase: AtomicU8::new(0),
-            countdown: Countdown::default(),
-            renewed_ms: AtomicU64::new(0),
-            logs: super::logs::Trimming::default(),
-        }
-    }
-
-    /// A lock is poisoned only by a panic, and folding skips what it can't read instead.
-    pub(super) fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn life(&self, lives: &Lives) -> Option<Duration> {
-        match self.phase.load(Ordering::Relaxed) {
-            0 => lives.active,
-            1 => lives.completed,
-            _ => lives.failed,
-        }
-    }
-}
-
-/// Whether others may have deleted events of a run. Comes back if nobody finds out.
-struct Suspicion<'a> {
-    entry: &'a Entry,
-    is_there: bool,
-}
-
-impl<'a> Suspicion<'a> {
-    fn of(entry: &'a Entry) -> Self {
-        Suspicion { entry, is_there: entry.is_suspect.swap(false, Ordering::SeqCst) }
-    }
-
-    fn settle(mut self) {
-        self.is_there = false;
-    }
-}
-
-impl Drop for Suspicion<'_> {
-    fn drop(&mut self) {
-        if self.is_there {
-            self.entry.is_suspect.store(true, Ordering::SeqCst);
-        }
-    }
-}
-
 /// How long an entry is kept after it was loaded or has changed.
 struct EntryLife(Lives);
 
+impl EntryLife {
+    fn of(&self, entry: &Entry) -> Option<Duration> {
+        match entry.phase.load(Ordering::Relaxed) {
+            0 => self.0.active,
+            1 => self.0.completed,
+            _ => self.0.failed,
+        }
+    }
+}
+
 impl Expiry<Arc<str>, Arc<Entry>> for EntryLife {
     fn expire_after_create(&self, _: &Arc<str>, entry: &Arc<Entry>, _: Instant) -> Option<Duration> {
-        entry.life(&self.0)
+        self.of(entry)
     }
 
     fn expire_after_update(
@@ -134,7 +67,7 @@ impl Expiry<Arc<str>, Arc<Entry>> for EntryLife {
         _: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        entry.life(&self.0)
+        self.of(entry)
     }
 }
 
@@ -272,36 +205,6 @@ impl Cache {
         if let Some(entry) = self.find(stream) {
             self.touched(&entry);
         }
-    }
-
-    /// Reads what was appended, right behind the append, so that the next one who asks need not wait.
-    pub(super) fn follow(self: &Arc<Self>, reader: &Reader, entry: &Arc<Entry>) {
-        let is_wanted = || entry.unseen.load(Ordering::Relaxed) < UNSEEN && entry.content().is_filled();
-        let backend = &reader.backend;
-        if self.max_bytes == 0 || backend.is_local() || !backend.tracks() || !is_wanted() {
-            return;
-        }
-        if entry.following.swap(true, Ordering::SeqCst) {
-            return;
-        }
-        entry.unseen.fetch_add(1, Ordering::Relaxed);
-        let (cache, reader, entry) = (self.clone(), reader.clone(), entry.clone());
-        io::begin(async move {
-            loop {
-                let wanted = cache.version(&entry);
-                let followed = {
-                    let _turn = entry.reading.lock().await;
-                    cache.catch_up(&reader, &entry).await
-                };
-                cache.weigh(&entry);
-                entry.following.store(false, Ordering::SeqCst);
-                // Whoever appended meanwhile left it to this one to go on.
-                let go_on = followed.is_ok() && wanted != cache.version(&entry);
-                if !go_on || entry.following.swap(true, Ordering::SeqCst) {
-                    return;
-                }
-            }
-        });
     }
 
     /// Looks at what is in memory, if that is all there is to know.
@@ -449,111 +352,6 @@ impl Cache {
         let is_newer = content.read > reads;
         let is_told = consistency == Consistency::Cached && reader.backend.tracks();
         is_newer || (is_told && content.seen.is_some_and(|seen| seen.0 == version.0 && seen.1 >= version.1))
-    }
-
-    fn begin_read(&self, entry: &Entry) -> (Version, u64) {
-        (self.version(entry), entry.reads.fetch_add(1, Ordering::SeqCst) + 1)
-    }
-
-    /// Reads what came after the last known event. False: there is none, the stream is another one
-    /// now, or so much came that it is better read from its end.
-    pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
-        let Some(last) = entry.content().last() else { return Ok(false) };
-        let (version, read) = self.begin_read(entry);
-        let suspicion = Suspicion::of(entry);
-        let is_told = reader.backend.is_local()
-            || reader.backend.tracks() && entry.content().seen.is_some_and(|seen| seen.0 == version.0);
-        let length = (suspicion.is_there || !is_told).then(|| reader.backend.length(&entry.stream));
-        let Some(events) = self.tail(reader, entry, last).await? else {
-            entry.content().clear();
-            return Ok(false);
-        };
-        let length = match length {
-            Some(length) => Some(length.await?),
-            None => None,
-        };
-        let mut content = entry.content();
-        let news = events.iter().map(Events::len).sum();
-        if length.is_some_and(|length| content.has_lost(length, news)) {
-            content.clear();
-            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-            return Ok(false);
-        }
-        let is_news = !events.is_empty();
-        content.extend(events, self.largest_timeline());
-        (content.seen, content.read) = (Some(version), read);
-        content.length = length.or(content.length);
-        drop(content);
-        suspicion.settle();
-        if is_news {
-            self.counters.advances.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(true)
-    }
-
-    /// The events after the last known one, which is read again: if it is gone, the stream is another one.
-    async fn tail(&self, reader: &Reader, entry: &Entry, last: Last) -> Result<Option<Vec<Events>>> {
-        let query = Query { after: last.id.previous(), ..Query::stream(&*entry.stream) };
-        let mut pager = Pager::new(reader.clone(), &query)?;
-        let (mut pages, mut known, mut count) = (Vec::new(), false, 0);
-        while let Some(mut page) = pager.next().await? {
-            if !known {
-                if page.iter().next().map(Last::of) != Some(last) {
-                    self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-                    return Ok(None);
-                }
-                known = true;
-                page = page.without_first();
-            }
-            count += page.len();
-            if count > self.far_behind && entry.content().timeline().is_none() {
-                return Ok(None);
-            }
-            if !page.is_empty() {
-                pages.push(page);
-            }
-        }
-        Ok(known.then_some(pages))
-    }
-
-    async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
-        let (version, read) = self.begin_read(entry);
-        entry.is_suspect.store(false, Ordering::SeqCst);
-        // Asked for first, and waited for last: one round trip.
-        let length = reader.backend.length(&entry.stream);
-        let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
-        let length = length.await?;
-        let mut content = entry.content();
-        content.set_run(run, last);
-        (content.seen, content.read, content.length) = (Some(version), read, Some(length));
-        Ok(())
-    }
-
-    /// The run as it was after `up_to`, read from there back to the last snapshot.
-    pub(super) async fn fold_back(&self, reader: &Reader, stream: &str, up_to: EventId) -> Result<(Run, Option<Last>)> {
-        let query = Query { before: up_to.next(), ..Query::stream(stream).descending() };
-        let mut pager = Pager::new(reader.clone(), &query)?.growing();
-        let (mut run, mut last) = (BackwardRun::default(), None);
-        let mut unreadable = Vec::new();
-        'pages: while let Some(page) = pager.next().await? {
-            last = last.or_else(|| page.iter().next().map(Last::of));
-            for event in page.iter() {
-                match run.take(event) {
-                    Step::GoOn => {}
-                    Step::Unreadable => unreadable.push(event.id),
-                    Step::Done => break 'pages,
-                }
-            }
-        }
-        self.report(stream, &unreadable);
-        Ok((run.finish(), last))
-    }
-
-    fn report(&self, stream: &str, unreadable: &[EventId]) {
-        let Some(first) = unreadable.first() else { return };
-        self.counters.unreadable.fetch_add(unreadable.len() as u64, Ordering::Relaxed);
-        let count = unreadable.len();
-        tracing::warn!(stream, count, %first, "state events can't be read and are passed over");
     }
 
     /// Lets the cache know what the entry weighs now.

@@ -1,0 +1,49 @@
+//! Sorted indexes. Those of a flow's runs lose the runs that have expired.
+
+use super::{EventStore, check};
+use crate::error::{Code, Error, Result};
+
+impl EventStore {
+    /// Adds a member to a sorted index, or gives it a new score.
+    pub async fn index_add(&self, key: &str, id: &str, score: f64) -> Result<()> {
+        check::argument("The key of the index", key)?;
+        check::argument("The id", id)?;
+        if !score.is_finite() {
+            return Err(Error::new(Code::Validation, "The score is not a finite number."));
+        }
+        let backend = self.backend().await?;
+        let added = backend.index_add(key, id, score);
+        // Beside it stands when to see whether the run is still there.
+        if let (Some(expiring), Some(due_ms)) = (self.shared.expiring(key), self.shared.looked_at_ms()) {
+            backend.index_add(&expiring, id, due_ms).await?;
+        }
+        added.await
+    }
+
+    /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have
+    /// expired are no members any more.
+    pub async fn index_read(&self, key: &str, offset: usize, limit: Option<usize>) -> Result<Vec<(String, f64)>> {
+        check::argument("The key of the index", key)?;
+        check::limit(limit)?;
+        let backend = self.backend().await?;
+        let members = backend.index_read(key, offset, limit);
+        if let Some(expiring) = self.shared.expiring(key)
+            && !backend.index_due(&expiring, self.now_ms() as f64, 1).await?.is_empty()
+            && self.shared.sweep(key, &expiring).await?
+        {
+            return backend.index_read(key, offset, limit).await;
+        }
+        members.await
+    }
+
+    /// Deletes a sorted index.
+    pub async fn index_delete(&self, key: &str) -> Result<()> {
+        check::argument("The key of the index", key)?;
+        let backend = self.backend().await?;
+        let deleted = backend.index_delete(key);
+        if let Some(expiring) = self.shared.expiring(key) {
+            backend.index_delete(&expiring).await?;
+        }
+        deleted.await
+    }
+}
