@@ -38,6 +38,15 @@ pub(super) enum Request {
     Command(Command),
 }
 
+impl Request {
+    fn into_appends(self) -> Option<Vec<Append>> {
+        match self {
+            Request::Appends(appends) => Some(appends),
+            Request::Command(_) => None,
+        }
+    }
+}
+
 /// A command that is answered to one caller.
 pub(super) struct Command {
     pub(super) bytes: Vec<u8>,
@@ -428,6 +437,23 @@ impl Driver {
             }
             _ => Error::new(Code::Timeout, format!("{consequence} Redis at {} is too slow.", self.setup.options)),
         }
+    }
+}
+
+/// However the task ends, each append has an outcome.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        for slot in std::mem::take(&mut self.sent) {
+            if let Slot::Append { append, .. } = slot {
+                self.settle(append, Err(Error::closed()));
+            }
+        }
+        let incoming = std::iter::from_fn(|| self.incoming.try_recv().ok());
+        let waiting: Vec<Request> = self.waiting.drain(..).chain(incoming).collect();
+        for append in waiting.into_iter().filter_map(Request::into_appends).flatten() {
+            self.settle(append, Err(Error::closed()));
+        }
+        self.hand_over();
     }
 }
 
