@@ -44,6 +44,9 @@ enum Act {
     ForeignSet(u8, u16),
     ForeignRaw(u8, u16),
     ForeignDeleteLast,
+    ForeignDeleteFirst,
+    ForeignTrim(u8),
+    ForeignExpiry(u8),
     DeleteStream,
     ForeignDeleteStream,
     CutConnections,
@@ -60,6 +63,9 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         3 => (0_u8..5, any::<u16>()).prop_map(|(key, value)| Act::ForeignSet(key, value)),
         2 => (0_u8..5, any::<u16>()).prop_map(|(key, value)| Act::ForeignRaw(key, value)),
         1 => Just(Act::ForeignDeleteLast),
+        1 => Just(Act::ForeignDeleteFirst),
+        1 => any::<u8>().prop_map(Act::ForeignTrim),
+        1 => (1_u8..30).prop_map(Act::ForeignExpiry),
         1 => Just(Act::DeleteStream),
         1 => Just(Act::ForeignDeleteStream),
         1 => Just(Act::CutConnections),
@@ -130,6 +136,22 @@ impl World {
                 if let Some(last) = self.theirs.last_id(STREAM).await.unwrap() {
                     self.plainly(redis::cmd("XDEL").arg(STREAM).arg(last.to_string()));
                 }
+                return true;
+            }
+            Act::ForeignDeleteFirst => {
+                let first = Query { limit: Some(1), ..Query::stream(STREAM) };
+                if let Some(first) = self.theirs.query(first).await.unwrap().last() {
+                    self.plainly(redis::cmd("XDEL").arg(STREAM).arg(first.id.to_string()));
+                }
+                return true;
+            }
+            Act::ForeignTrim(length) => {
+                self.plainly(redis::cmd("XTRIM").arg(STREAM).arg("MAXLEN").arg(*length));
+                return true;
+            }
+            Act::ForeignExpiry(ms) => {
+                self.plainly(redis::cmd("PEXPIRE").arg(STREAM).arg(*ms));
+                tokio::time::sleep(Duration::from_millis(u64::from(*ms) + 2)).await;
                 return true;
             }
             Act::DeleteStream => drop(self.ours.delete_stream(STREAM).await.unwrap()),

@@ -19,7 +19,7 @@ use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::event::EventRef;
 use nuxt_queue_core::store::Compact;
-use nuxt_queue_core::{AppendOptions, EventId, EventStore, NewEvent, Query, StoreOptions};
+use nuxt_queue_core::{AppendOptions, EventId, EventStore, Field, NewEvent, Query, StoreOptions};
 
 use support::redis::RedisServer;
 
@@ -135,7 +135,7 @@ async fn a_snapshot_that_was_not_followed_by_a_trim_changes_nothing() {
         let second = see(&store, "b").await;
         let (sightings, last) = store.fold::<Sightings>(STREAM).await.unwrap();
         let data = format!("{{\"upTo\":\"{last}\",\"state\":{}}}", sightings.to_json());
-        let snapshot = NewEvent::new(Sightings::SNAPSHOT).with_data(data);
+        let snapshot = NewEvent::new(Sightings::SNAPSHOT).with(Field::CausationId, "compaction").with_data(data);
         store.append(STREAM, snapshot, AppendOptions::default()).await.unwrap();
         for after in [first, second] {
             assert!(store.query(Query { after: Some(after), ..Query::stream(STREAM) }).await.is_ok());
@@ -175,7 +175,9 @@ async fn two_that_compact_while_others_write_lose_nothing() {
 async fn a_snapshot_that_can_not_be_read_is_no_empty_one() {
     everywhere(|store, _| async move {
         see(&store, "a").await;
-        let broken = NewEvent::new(Sightings::SNAPSHOT).with_data(r#"{"upTo":"1-0","state":7}"#);
+        let broken = NewEvent::new(Sightings::SNAPSHOT)
+            .with(Field::CausationId, "compaction")
+            .with_data(r#"{"upTo":"1-0","state":7}"#);
         store.append(STREAM, broken, AppendOptions::default()).await.unwrap();
         assert_eq!(store.fold::<Sightings>(STREAM).await.unwrap_err().code(), Code::Corrupt);
         assert_eq!(store.compact::<Sightings>(STREAM).await.unwrap_err().code(), Code::Corrupt);

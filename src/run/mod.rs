@@ -33,6 +33,11 @@ pub enum Phase {
     Failed,
 }
 
+/// Whether an event of this type begins its run.
+pub fn begins(event_type: &str) -> bool {
+    matches!(event_type, "flow.started" | "flow.start")
+}
+
 /// How an event of this type ends its run, if it does.
 pub fn ending(event_type: &str) -> Option<Phase> {
     match event_type {
@@ -88,14 +93,16 @@ pub fn logs_trimmed_up_to(event: EventRef<'_>) -> Option<EventId> {
 }
 
 /// The state as events: a snapshot, and behind it the keys that expire, as a snapshot alone can't
-/// say when. `last` is the event that they are to follow: its instant decides what has expired.
-pub fn snapshot_events(state: &State, last: EventId, envelope: &Envelope) -> Vec<NewEvent> {
+/// say when. `last` is the event that they are to follow, `now_ms` the present instant. The two
+/// instants may come from two clocks: what has expired by one of them is not in the snapshot, and is
+/// repeated as long as it lives by the other.
+pub fn snapshot_events(state: &State, last: EventId, now_ms: u64, envelope: &Envelope) -> Vec<NewEvent> {
     let event = |event_type: &str, data: String| NewEvent::new(event_type).with_envelope(envelope).with_data(data);
-    let mut events = vec![event("state.snapshot", state.to_json(last.ms))];
+    let mut events = vec![event("state.snapshot", state.to_json(last.ms.max(now_ms)))];
     let repeat = |(key, json, expires_ms): (&str, &str, u64)| {
         event("state.set", set_data(key, json, Some(expires_ms))).with(Field::CausationId, SNAPSHOT_CAUSE)
     };
-    events.extend(state.expiring(last.ms).map(repeat));
+    events.extend(state.expiring(last.ms.min(now_ms)).map(repeat));
     events
 }
 
@@ -115,15 +122,20 @@ pub fn set_data(key: &str, json: &str, expires_ms: Option<u64>) -> String {
 
 /// Whether an event says again, behind a snapshot, what was known before.
 pub fn only_repeats(event: EventRef<'_>) -> bool {
+    is_caused_by(event, SNAPSHOT_CAUSE)
+}
+
+/// Whether an event carries this `causationId`.
+pub(crate) fn is_caused_by(event: EventRef<'_>, cause: &str) -> bool {
     #[derive(Deserialize)]
     struct Header<'a> {
         #[serde(borrow, rename = "causationId")]
         causation_id: Option<Cow<'a, str>>,
     }
     // Looked for in the text first: few events have it.
-    memchr::memmem::find(event.record.as_bytes(), b"\"causationId\":\"state.snapshot\"").is_some()
+    memchr::memmem::find(event.record.as_bytes(), b"\"causationId\"").is_some()
         && serde_json::from_str::<Header>(event.record)
-            .is_ok_and(|header| header.causation_id.as_deref() == Some(SNAPSHOT_CAUSE))
+            .is_ok_and(|header| header.causation_id.as_deref() == Some(cause))
 }
 
 /// What a store keeps of a run in memory: its state, and what decides over snapshots and its life.

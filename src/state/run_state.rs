@@ -156,7 +156,8 @@ impl RunState {
     /// Returns the record as JSON text.
     pub async fn snapshot(&self) -> Result<String> {
         loop {
-            let events = |run: &Run, last| (snapshot_events(run.state(), last, &self.envelope), last);
+            let now = self.store.now_ms();
+            let events = |run: &Run, last| (snapshot_events(run.state(), last, now, &self.envelope), last);
             let (events, last) = self.look(Consistency::Strong, events).await?;
             let id = match self.append(events, Some(last)).await {
                 Err(error) if error.code() == Code::Conflict => continue,

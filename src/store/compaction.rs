@@ -12,8 +12,8 @@ use super::query::{Pager, Query};
 use super::{AppendOptions, EventStore};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
-use crate::event::{EventId, EventRef, NewEvent};
-use crate::run::is_state;
+use crate::event::{EventId, EventRef, Field, NewEvent};
+use crate::run::is_caused_by;
 
 /// How often it is tried when others write the stream at the same time.
 const ATTEMPTS: usize = 10;
@@ -52,9 +52,12 @@ struct SnapshotData<'a> {
     state: &'a RawValue,
 }
 
+/// The mark of a snapshot that was written by a compaction.
+const CAUSE: &str = "compaction";
+
 /// The last event that a compaction snapshot stands for, and what it says.
 fn read(event: EventRef<'_>) -> Option<(EventId, &str)> {
-    if !event.event_type.ends_with(".snapshot") || is_state(event.event_type) {
+    if !event.event_type.ends_with(".snapshot") || !is_caused_by(event, CAUSE) {
         return None;
     }
     let data: SnapshotData = serde_json::from_str(event.data?).ok()?;
@@ -124,10 +127,12 @@ impl EventStore {
             }
             let data = format!("{{\"upTo\":\"{last}\",\"state\":{}}}", projection.to_json());
             let options = AppendOptions { expected_last_id: Some(last), idempotency_key: None };
-            match self.append(stream, NewEvent::new(P::SNAPSHOT).with_data(data), options).await {
+            let snapshot = NewEvent::new(P::SNAPSHOT).with(Field::CausationId, CAUSE).with_data(data);
+            match self.append(stream, snapshot, options).await {
                 Ok(Receipt::One(snapshot)) => {
                     // A crash before this loses nothing: the next compaction trims the rest.
                     let trimmed = self.shared.backend.trim(stream, snapshot).await?;
+                    self.shared.cache.remove(stream);
                     self.shared.trimmed.fetch_add(trimmed, std::sync::atomic::Ordering::Relaxed);
                     return Ok(Some(Compaction { snapshot, trimmed }));
                 }

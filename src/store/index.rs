@@ -13,9 +13,12 @@ impl EventStore {
         }
         let backend = self.backend().await?;
         let added = backend.index_add(key, id, score);
-        // Beside it stands when to see whether the run is still there.
+        // Beside it stands when to see whether the run is still there, once it is there.
         if let (Some(expiring), Some(due_ms)) = (self.shared.expiring(key), self.shared.looked_at_ms()) {
-            backend.index_add(&expiring, id, due_ms).await?;
+            let stream = format!("{}:flow:{id}", self.prefix());
+            if backend.remaining(&stream).await?.is_some() {
+                backend.index_add(&expiring, id, due_ms).await?;
+            }
         }
         added.await
     }

@@ -226,10 +226,11 @@ impl Intake {
             }
             let streams: Vec<Box<str>> = admitted.iter().map(|append| append.stream.clone()).collect();
             let settled = self.pass(queue, admitted);
-            self.congested.store(!queue.waiting.is_empty(), Ordering::SeqCst);
             if let Some(tell) = self.passed_late.get() {
                 streams.iter().for_each(|stream| tell(stream));
             }
+            // Last: who finds it clear relies on versions that count all that has passed.
+            self.congested.store(!queue.waiting.is_empty(), Ordering::SeqCst);
             match all.is_empty() {
                 true => all = settled,
                 false => all.extend(settled),

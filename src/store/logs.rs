@@ -15,13 +15,17 @@ use super::options::LogRetention;
 use super::query::{Pager, Query};
 use super::{AppendOptions, EventStore};
 use crate::backend::Receipt;
-use crate::error::{Code, Result};
+use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Field};
 use crate::io;
 use crate::run::{is_log, log_trimmed, logs_trimmed_up_to};
 
 /// Not more often than this is one run looked at for old logs.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// The pause after a look that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How often it is tried to say that logs are trimmed while others write the run.
+const ATTEMPTS: usize = 5;
 
 /// What is known of the logs of a run.
 #[derive(Default)]
@@ -95,7 +99,8 @@ impl EventStore {
             let (store, entry) = (self.clone(), entry.clone());
             io::begin(async move {
                 loop {
-                    store.trim_logs(&entry).await;
+                    // What went wrong was said.
+                    let _ = store.trim_logs(&entry).await;
                     entry.logs.busy.store(false, Ordering::SeqCst);
                     // Those that were written meanwhile left it to this one.
                     if !entry.logs.count(0, &options, store.now_ms()) {
@@ -120,26 +125,31 @@ impl EventStore {
                 if store.shared.intake.is_closed() {
                     return;
                 }
-                let Some(oldest) = store.trim_logs(&entry).await else { break };
-                let lived = Duration::from_millis(store.now_ms().saturating_sub(oldest.ms));
-                pause = age.saturating_sub(lived);
+                pause = match store.trim_logs(&entry).await {
+                    Ok(Some(oldest)) => {
+                        let lived = Duration::from_millis(store.now_ms().saturating_sub(oldest.ms));
+                        age.saturating_sub(lived)
+                    }
+                    Ok(None) => break,
+                    Err(error) if error.code() == Code::Backend => break,
+                    // It comes back.
+                    Err(_) => RETRY_AFTER,
+                };
             }
             entry.logs.scheduled.store(false, Ordering::SeqCst);
         });
     }
 
     /// Deletes the logs of a run that are too old or too many; the oldest that is left.
-    async fn trim_logs(&self, entry: &Entry) -> Option<EventId> {
-        match self.try_to_trim_logs(entry).await {
-            Ok(oldest) => oldest,
-            Err(error) => {
-                // Refused once, it will be again, and each time a marker would be left.
-                let is_refused = error.code() == Code::Backend;
-                self.shared.is_trimming_refused.fetch_or(is_refused, Ordering::Relaxed);
-                tracing::warn!(stream = &*entry.stream, %error, "the logs of a run could not be trimmed");
-                None
-            }
+    async fn trim_logs(&self, entry: &Entry) -> Result<Option<EventId>> {
+        let trimmed = self.try_to_trim_logs(entry).await;
+        if let Err(error) = &trimmed {
+            // Refused once, it will be again, and each time a marker would be left.
+            let is_refused = error.code() == Code::Backend;
+            self.shared.is_trimming_refused.fetch_or(is_refused, Ordering::Relaxed);
+            tracing::warn!(stream = &*entry.stream, %error, "the logs of a run could not be trimmed");
         }
+        trimmed
     }
 
     async fn try_to_trim_logs(&self, entry: &Entry) -> Result<Option<EventId>> {
@@ -151,7 +161,7 @@ impl EventStore {
         self.read_logs(entry, first.previous(), &mut logs).await?;
         let surplus = logs.surplus(&shared.retention.logs, self.now_ms());
         if let Some(up_to) = surplus.last() {
-            let marker = self.mark(entry, *up_to, &mut logs).await?;
+            let Some(marker) = self.mark(entry, *up_to, &mut logs).await? else { return Ok(None) };
             let trimmed = shared.backend.delete_events(&entry.stream, &surplus);
             let markers = shared.backend.delete_events(&entry.stream, &logs.markers);
             shared.cache.deleted_from(entry);
@@ -166,23 +176,35 @@ impl EventStore {
         Ok(logs.logs.front().map(|(id, _)| *id))
     }
 
-    /// Says up to where logs are trimmed. Other markers are made needless by this one.
-    async fn mark(&self, entry: &Entry, up_to: EventId, logs: &mut Logs) -> Result<EventId> {
+    /// Says up to where logs are trimmed. Other markers are made needless by this one. `None`: the
+    /// run is gone; a marker must not make it a run again.
+    async fn mark(&self, entry: &Entry, up_to: EventId, logs: &mut Logs) -> Result<Option<EventId>> {
         let run_id = entry.stream.strip_prefix(&format!("{}:flow:", self.shared.prefix)).unwrap_or_default();
         logs.up_to = logs.up_to.max(up_to);
-        loop {
-            let said = logs.up_to;
-            let marker = log_trimmed(said).with(Field::RunId, run_id);
-            let receipt = self.append(&entry.stream, marker, AppendOptions::default()).await?;
+        for attempt in 0.. {
+            let marker = log_trimmed(logs.up_to).with(Field::RunId, run_id);
+            // A run that others write all the time is surely there.
+            let expected_last_id = (attempt < ATTEMPTS).then_some(logs.end);
+            let options = AppendOptions { expected_last_id, idempotency_key: None };
+            let (said, end) = (logs.up_to, logs.end);
+            let marker = match self.append(&entry.stream, marker, options).await {
+                Ok(Receipt::One(marker)) => Some(marker),
+                Err(error) if error.code() == Code::Conflict => None,
+                Err(error) => return Err(error),
+                Ok(_) => return Err(Error::new(Code::Internal, "A marker is one event.")),
+            };
             // Someone else may have trimmed meanwhile.
-            let end = logs.end;
             self.read_logs(entry, Some(end), logs).await?;
-            let Receipt::One(marker) = receipt else { return Ok(logs.end) };
-            if logs.up_to == said {
-                logs.markers.retain(|other| *other < marker);
-                return Ok(marker);
+            match marker {
+                Some(marker) if logs.up_to == said => {
+                    logs.markers.retain(|other| *other < marker);
+                    return Ok(Some(marker));
+                }
+                None if logs.end == end => return Ok(None),
+                _ => {}
             }
         }
+        Ok(None)
     }
 
     /// Takes the logs after an event.

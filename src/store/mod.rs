@@ -375,7 +375,10 @@ impl EventStore {
     }
 
     async fn delete(&self, streams: &[&str]) -> Result<u64> {
-        let deleted = self.backend().await?.delete_streams(streams).await;
+        let deleted = self.backend().await?.delete_streams(streams);
+        // Now, as the caller may go away; and again, as it may be read before it is deleted.
+        streams.iter().for_each(|stream| self.shared.cache.touched_stream(stream));
+        let deleted = deleted.await;
         streams.iter().for_each(|stream| self.shared.cache.remove(stream));
         deleted
     }

@@ -11,10 +11,10 @@ use super::options::RetentionOptions;
 use super::{Entry, Shared};
 use crate::backend::{Life, WhenSettled};
 use crate::clock::Clock;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::event::{Field, NewEvent};
 use crate::io;
-use crate::run::{Phase, awaits_until, ending};
+use crate::run::{LOG_TRIMMED, Phase, awaits_until, begins, ending};
 
 /// What is as good as for ever.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
@@ -31,8 +31,14 @@ pub(super) fn life_after(
     clock: &dyn Clock,
 ) -> Option<Life> {
     let lives = &options.lives;
+    if events.iter().all(|event| event.event_type() == LOG_TRIMMED) {
+        // Said by the store itself: nobody was active.
+        return None;
+    }
     if let Some(phase) = events.iter().find_map(|event| ending(event.event_type())) {
         let life = if phase == Phase::Failed { lives.failed } else { lives.completed };
+        // What comes afterwards may be the beginning of another run.
+        renewed_ms.store(0, Ordering::Relaxed);
         // Who gives no life to runs that go on can't prolong one that has ended.
         return if lives.active.is_none() {
             life.map(Life::Exactly)
@@ -48,7 +54,8 @@ pub(super) fn life_after(
         return Some(Life::AtLeast(wait.saturating_add(with_margin(active)).min(FOR_EVER)));
     }
     let since = now_ms.saturating_sub(renewed_ms.load(Ordering::Relaxed));
-    if u128::from(since) < active.as_millis() / 10 {
+    let begins = events.iter().any(|event| begins(event.event_type()));
+    if !begins && u128::from(since) < active.as_millis() / 10 {
         return None;
     }
     renewed_ms.store(now_ms, Ordering::Relaxed);
@@ -76,8 +83,13 @@ impl Shared {
                 entry.renewed_ms.store(0, Ordering::Relaxed);
             } else if let Some(shared) = shared.upgrade() {
                 io::begin(async move {
-                    if let Err(error) = shared.prolong(&entry, life, index).await {
-                        tracing::warn!(stream = &*entry.stream, %error, "the life of a run could not be set");
+                    match shared.prolong(&entry, life, index).await {
+                        Err(error) if error.code() != Code::Closed => {
+                            entry.renewed_ms.store(0, Ordering::Relaxed);
+                            tracing::warn!(stream = &*entry.stream, %error, "the life of a run could not be set");
+                        }
+                        // Once the store is closed, what was sent is done, answered or not.
+                        _ => {}
                     }
                 });
             }
@@ -118,9 +130,9 @@ impl Shared {
             // All questions leave before the first answer is awaited.
             let questions: Vec<_> = streams.iter().map(|stream| self.backend.remaining(stream)).collect();
             let (mut gone, mut later) = (Vec::new(), Vec::new());
-            for (run, question) in due.iter().zip(questions) {
+            for ((run, stream), question) in due.iter().zip(&streams).zip(questions) {
                 match question.await? {
-                    None => gone.push(run.as_str()),
+                    None => gone.push((run.as_str(), self.backend.remaining(stream))),
                     // It goes on, or its time is not over by the backend's clock.
                     Some(left) => {
                         let left = left.or(self.shortest_life()).unwrap_or(FOR_EVER).max(MILLISECOND);
@@ -128,9 +140,16 @@ impl Shared {
                     }
                 }
             }
-            found |= !gone.is_empty();
-            self.backend.index_remove(index, &gone).await?;
-            self.backend.index_remove(expiring, &gone).await?;
+            // Once more, right before: one may have begun again.
+            let mut removed = Vec::new();
+            for (run, question) in gone {
+                if question.await?.is_none() {
+                    removed.push(run);
+                }
+            }
+            found |= !removed.is_empty();
+            self.backend.index_remove(index, &removed).await?;
+            self.backend.index_remove(expiring, &removed).await?;
             for noted in later {
                 noted.await?;
             }

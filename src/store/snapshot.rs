@@ -6,20 +6,23 @@
 //! once can't both succeed: it is appended on the condition that nothing came after the event it
 //! covers. A run to which many write little gets its snapshots later.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::cache::Entry;
 use super::{AppendOptions, Shared};
 use crate::backend::Completion;
-use crate::error::{Code, Result};
+use crate::clock::monotonic;
+use crate::error::{Code, Error, Result};
 use crate::event::{Envelope, EventId, NewEvent};
 use crate::run::{Run, snapshot_events};
 
 /// How often writing one snapshot is tried when others write the same run at the same time.
 const ATTEMPTS: usize = 3;
-/// How long other appends may be held for one snapshot.
-const LONGEST_HOLD: Duration = Duration::from_millis(100);
+/// How long other appends may be held for one snapshot: twice what reading took without a hold, but
+/// that is the least and the most.
+const HOLD: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(1);
 /// A snapshot may weigh so many times what was written since the last one.
 const HEAVIEST: u64 = 16;
 /// What a state event is taken to weigh.
@@ -74,12 +77,14 @@ impl Shared {
         let mut since = 0;
         for _ in 0..ATTEMPTS {
             let outcome = async {
+                let began = monotonic();
                 since = self.cache.refresh(&self.reader, entry, |run, _| run.since_snapshot()).await?;
                 if since < every {
                     return Ok(true);
                 }
                 seen = entry.countdown.written();
-                self.snapshot(entry, envelope).await
+                let longest = (2 * began.elapsed()).clamp(*HOLD.start(), *HOLD.end());
+                self.snapshot(entry, envelope, longest).await
             };
             match outcome.await {
                 Ok(true) if since >= every => since = 0,
@@ -101,13 +106,15 @@ impl Shared {
 
     /// Writes a snapshot; false if someone else wrote to the run meanwhile. Appends that come
     /// meanwhile wait, or in a busy run there would never be a moment for it.
-    async fn snapshot(&self, entry: &Entry, envelope: &Envelope) -> Result<bool> {
+    async fn snapshot(&self, entry: &Entry, envelope: &Envelope, longest: Duration) -> Result<bool> {
+        let now = self.clock.now_ms();
         let (outcome, hold) = {
             let hold = self.intake.hold();
             let events =
-                |run: &Run, last| (self.is_due(run).then(|| snapshot_events(run.state(), last, envelope)), last);
+                |run: &Run, last| (self.is_due(run).then(|| snapshot_events(run.state(), last, now, envelope)), last);
             let read = self.cache.refresh(&self.reader, entry, events);
-            let Ok(read) = tokio::time::timeout(LONGEST_HOLD, read).await else { return Ok(false) };
+            let read = tokio::time::timeout(longest, read).await;
+            let read = read.map_err(|_| Error::new(Code::Timeout, "The run could not be read in time."))?;
             let (Some(events), last) = read? else { return Ok(true) };
             if !self.fits(&events) {
                 return Ok(true);
@@ -127,7 +134,7 @@ impl Shared {
 
     /// Whether it is still due, and reading it will be cheaper than reading what it stands for, more or less.
     fn is_due(&self, run: &Run) -> bool {
-        run.since_snapshot() >= self.snapshot_every
+        run.since_snapshot() >= self.snapshot_every.max(run.state().expiring(0).count() as u64)
             && run.state().weight() as u64 <= run.since_snapshot() * EVENT_BYTES * HEAVIEST
     }
 
@@ -152,7 +159,7 @@ impl Shared {
         self.cache.touched(entry);
         async move {
             refused?;
-            outcome.await.unwrap_or_else(|_| Err(crate::error::Error::closed())).map(drop)
+            outcome.await.unwrap_or_else(|_| Err(Error::closed())).map(drop)
         }
     }
 }

@@ -10,6 +10,9 @@ use crate::event::{Envelope, Field, NewEvent};
 use crate::io;
 use crate::run::{is_log, is_state};
 
+/// About how many bytes a record has beside its stream and what it was made of.
+const RECORD_BYTES: usize = 128;
+
 /// What the appends of one call did to one run.
 pub(super) struct Written {
     entry: Arc<Entry>,
@@ -38,7 +41,8 @@ impl EventStore {
         }
         if shared.retention.logs.is_limited() {
             let logs = append.events.iter().filter(|event| is_log(event.event_type()));
-            run.log_bytes += logs.map(|event| event.size() as u64).sum::<u64>();
+            let record = append.stream.len() + RECORD_BYTES;
+            run.log_bytes += logs.map(|event| (event.size() + record) as u64).sum::<u64>();
         }
         append.after = shared.prolonging(&run.entry, &append.events);
     }

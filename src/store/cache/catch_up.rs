@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use super::Cache;
-use super::content::{Last, Version};
-use super::entry::{Entry, Suspicion};
+use super::content::{Last, Measure, Version};
+use super::entry::Entry;
+use crate::backend::Pending;
+use crate::clock::monotonic;
 use crate::error::Result;
 use crate::event::{EventId, Events};
 use crate::io;
@@ -27,10 +30,10 @@ impl Cache {
         if entry.following.swap(true, Ordering::SeqCst) {
             return;
         }
-        entry.unseen.fetch_add(1, Ordering::Relaxed);
         let (cache, reader, entry) = (self.clone(), reader.clone(), entry.clone());
         io::begin(async move {
             loop {
+                entry.unseen.fetch_add(1, Ordering::Relaxed);
                 let wanted = cache.version(&entry);
                 let followed = {
                     let _turn = entry.reading.lock().await;
@@ -39,7 +42,8 @@ impl Cache {
                 cache.weigh(&entry);
                 entry.following.store(false, Ordering::SeqCst);
                 // Whoever appended meanwhile left it to this one to go on.
-                let go_on = followed.is_ok() && wanted != cache.version(&entry);
+                let is_wanted = entry.unseen.load(Ordering::Relaxed) < UNSEEN;
+                let go_on = is_wanted && followed.is_ok() && wanted != cache.version(&entry);
                 if !go_on || entry.following.swap(true, Ordering::SeqCst) {
                     return;
                 }
@@ -56,31 +60,23 @@ impl Cache {
     pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
         let Some(last) = entry.content().last() else { return Ok(false) };
         let (version, read) = self.begin_read(entry);
-        let suspicion = Suspicion::of(entry);
-        let is_told = reader.backend.is_local()
-            || reader.backend.tracks() && entry.content().seen.is_some_and(|seen| seen.0 == version.0);
-        let length = (suspicion.is_there || !is_told).then(|| reader.backend.length(&entry.stream));
+        let question = Question::ask(reader, &entry.stream);
         let Some(events) = self.tail(reader, entry, last).await? else {
             entry.content().clear();
             return Ok(false);
         };
-        let length = match length {
-            Some(length) => Some(length.await?),
-            None => None,
-        };
+        let measure = question.answer().await?;
         let mut content = entry.content();
         let news = events.iter().map(Events::len).sum();
-        if length.is_some_and(|length| content.has_lost(length, news)) {
+        if measure.is_some_and(|measure| content.has_lost(measure.length, news)) {
             content.clear();
             self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
             return Ok(false);
         }
         let is_news = !events.is_empty();
         content.extend(events, self.largest_timeline());
-        (content.seen, content.read) = (Some(version), read);
-        content.length = length.or(content.length);
+        content.confirm(version, read, measure);
         drop(content);
-        suspicion.settle();
         if is_news {
             self.counters.advances.fetch_add(1, Ordering::Relaxed);
         }
@@ -95,6 +91,8 @@ impl Cache {
         while let Some(mut page) = pager.next().await? {
             if !known {
                 if page.iter().next().map(Last::of) != Some(last) {
+                    // It is another run now, to which nothing was done yet.
+                    entry.renewed_ms.store(0, Ordering::Relaxed);
                     self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
                     return Ok(None);
                 }
@@ -114,14 +112,12 @@ impl Cache {
 
     pub(super) async fn load_run(&self, reader: &Reader, entry: &Entry) -> Result<()> {
         let (version, read) = self.begin_read(entry);
-        entry.is_suspect.store(false, Ordering::SeqCst);
-        // Asked for first, and waited for last: one round trip.
-        let length = reader.backend.length(&entry.stream);
+        let question = Question::ask(reader, &entry.stream);
         let (run, last) = self.fold_back(reader, &entry.stream, EventId::MAX).await?;
-        let length = length.await?;
+        let measure = question.answer().await?;
         let mut content = entry.content();
         content.set_run(run, last);
-        (content.seen, content.read, content.length) = (Some(version), read, Some(length));
+        content.confirm(version, read, measure);
         Ok(())
     }
 
@@ -155,5 +151,33 @@ impl Cache {
         self.counters.unreadable.fetch_add(unreadable.len() as u64, Ordering::Relaxed);
         let count = unreadable.len();
         tracing::warn!(stream, count, %first, "state events can't be read and are passed over");
+    }
+}
+
+/// What is asked of a stream before its events are read: what is deleted meanwhile is missed the
+/// next time. A server does not tell of all that others delete (not of what follows an own append
+/// until it is read again), so the length is compared with each read.
+pub(super) struct Question<'a> {
+    asked: Instant,
+    length: Option<Pending<'a, u64>>,
+    remaining: Option<Pending<'a, Option<Option<Duration>>>>,
+}
+
+impl<'a> Question<'a> {
+    /// Asks now; the answers are awaited later. A backend of this store alone need not be asked.
+    pub(super) fn ask(reader: &'a Reader, stream: &'a str) -> Self {
+        let backend = Some(&reader.backend).filter(|backend| !backend.is_local());
+        Question {
+            asked: monotonic(),
+            length: backend.map(|backend| backend.length(stream)),
+            remaining: backend.map(|backend| backend.remaining(stream)),
+        }
+    }
+
+    pub(super) async fn answer(self) -> Result<Option<Measure>> {
+        let (Some(length), Some(remaining)) = (self.length, self.remaining) else { return Ok(None) };
+        let (length, remaining) = (length.await?, remaining.await?);
+        let until = remaining.flatten().and_then(|left| self.asked.checked_add(left));
+        Ok(Some(Measure { length, until }))
     }
 }

@@ -1,7 +1,9 @@
 //! What is kept of one run in memory.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
 
+use crate::clock::monotonic;
 use crate::event::{EventId, EventRef, Events};
 use crate::run::{Phase, Run};
 
@@ -24,6 +26,14 @@ impl Last {
     }
 }
 
+/// What is asked of a stream beside its events.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measure {
+    pub(super) length: u64,
+    /// When it is over.
+    pub(super) until: Option<Instant>,
+}
+
 /// A run up to its last event: folded, as it stands, or both.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Content {
@@ -33,7 +43,9 @@ pub(in crate::store) struct Content {
     /// Every event of the run.
     timeline: Option<Events>,
     /// How many events the stream has; `None`: nobody has asked.
-    pub(super) length: Option<u64>,
+    length: Option<u64>,
+    /// When the stream is over; `None`: it has no end.
+    until: Option<Instant>,
     /// What this is known to be up to.
     pub(super) seen: Option<Version>,
     /// The number of the read that brought it up to date.
@@ -81,6 +93,20 @@ impl Content {
         timeline + self.run.as_ref().map_or(0, Run::weight)
     }
 
+    /// Whether the stream is over by now. A server does not tell of it if it finds out by a
+    /// question of ours.
+    pub(super) fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| until <= monotonic())
+    }
+
+    /// It is up to a version now, as a read found, which asked for this beside.
+    pub(super) fn confirm(&mut self, version: Version, read: u64, measure: Option<Measure>) {
+        (self.seen, self.read) = (Some(version), read);
+        if let Some(measure) = measure {
+            (self.length, self.until) = (Some(measure.length), measure.until);
+        }
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         *self = Content { read: self.read, ..Content::default() };
@@ -94,18 +120,22 @@ impl Content {
         (self.run, self.last, self.length) = (Some(run), last, None);
     }
 
-    /// Sets the timeline. The folded run is taken on, if it belongs to it.
+    /// Sets the timeline. The folded run is taken on, if it belongs to it and nothing of what it was
+    /// folded from is gone.
     pub(super) fn set_timeline(&mut self, timeline: Events) {
         let last = timeline.last().map(Last::of);
-        let known = |known: Last| timeline.iter().rfind(|event| event.id == known.id).map(Last::of) == Some(known);
-        match (self.last, &mut self.run) {
-            (Some(before), Some(run)) if known(before) => {
+        let known = self.last.filter(|known| {
+            let newer = timeline.iter().rev().take_while(|event| event.id > known.id).count();
+            let is_there = timeline.iter().rfind(|event| event.id == known.id).map(Last::of) == Some(*known);
+            is_there && self.length.is_some() && !self.has_lost(timeline.len() as u64, newer)
+        });
+        match (known, &mut self.run) {
+            (Some(before), Some(run)) => {
                 let newer = timeline.iter().skip_while(|event| event.id <= before.id);
                 self.unreadable.extend(newer.filter(|event| !run.apply(*event)).map(|event| event.id));
             }
             _ => self.run = None,
         }
-        self.length = Some(timeline.len() as u64);
         (self.timeline, self.last) = (Some(timeline), last);
     }
 

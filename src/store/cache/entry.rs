@@ -1,6 +1,6 @@
 //! What a store knows of one run: what is in memory of it, and what the store has done to it.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::Content;
@@ -19,8 +19,6 @@ pub(in crate::store) struct Entry {
     /// Own appends that were followed since the run was last asked for.
     pub(super) unseen: AtomicU32,
     pub(super) following: AtomicBool,
-    /// Others have changed the stream, perhaps by deleting events.
-    pub(super) is_suspect: AtomicBool,
     pub(super) weight: AtomicU32,
     pub(super) phase: AtomicU8,
     pub(in crate::store) countdown: Countdown,
@@ -39,7 +37,6 @@ impl Entry {
             reads: AtomicU64::new(0),
             unseen: AtomicU32::new(0),
             following: AtomicBool::new(false),
-            is_suspect: AtomicBool::new(false),
             weight: AtomicU32::new(0),
             phase: AtomicU8::new(0),
             countdown: Countdown::default(),
@@ -51,29 +48,5 @@ impl Entry {
     /// A lock is poisoned only by a panic, and folding skips what it can't read instead.
     pub(super) fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Whether others may have deleted events of a run. Comes back if nobody finds out.
-pub(super) struct Suspicion<'a> {
-    entry: &'a Entry,
-    pub(super) is_there: bool,
-}
-
-impl<'a> Suspicion<'a> {
-    pub(super) fn of(entry: &'a Entry) -> Self {
-        Suspicion { entry, is_there: entry.is_suspect.swap(false, Ordering::SeqCst) }
-    }
-
-    pub(super) fn settle(mut self) {
-        self.is_there = false;
-    }
-}
-
-impl Drop for Suspicion<'_> {
-    fn drop(&mut self) {
-        if self.is_there {
-            self.entry.is_suspect.store(true, Ordering::SeqCst);
-        }
     }
 }

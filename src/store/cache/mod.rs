@@ -4,8 +4,7 @@
 //! of this store, an invalidation from the backend. Content that was read after a version was
 //! noted is up to that version. While the backend tells of every change ([`Backend::tracks`]),
 //! content that is up to the present version is answered from memory; otherwise the stream is read
-//! from the last known event on. After a change by others its length is asked for, too: if events
-//! were deleted, it is read anew.
+//! from the last known event on. Its length is asked for, too: if events were deleted, it is read anew.
 //!
 //! [`Backend::tracks`]: crate::backend::Backend::tracks
 
@@ -21,6 +20,7 @@ use std::time::{Duration, Instant};
 use moka::notification::RemovalCause;
 use moka::{Expiry, sync};
 
+use self::catch_up::Question;
 pub(super) use self::content::Content;
 use self::content::Version;
 pub(super) use self::entry::Entry;
@@ -174,6 +174,7 @@ impl Cache {
     pub(super) fn remove(&self, stream: &str) {
         if let Some(entry) = self.find(stream) {
             self.touched(&entry);
+            entry.renewed_ms.store(0, Ordering::Relaxed);
             self.filled.invalidate(stream);
             entry.content().clear();
         }
@@ -187,8 +188,8 @@ impl Cache {
 
     /// This store has deleted events of a run.
     pub(super) fn deleted_from(&self, entry: &Entry) {
-        entry.is_suspect.store(true, Ordering::SeqCst);
         self.touched(entry);
+        entry.content().clear();
     }
 
     fn version(&self, entry: &Entry) -> Version {
@@ -221,7 +222,7 @@ impl Cache {
         }
         let entry = self.find(stream)?;
         let mut content = entry.content();
-        if content.seen != Some(self.version(&entry)) {
+        if content.seen != Some(self.version(&entry)) || content.is_over() {
             return None;
         }
         let seen = look(&mut content)?;
@@ -303,18 +304,20 @@ impl Cache {
         }
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let (version, read) = self.begin_read(&entry);
+        let question = Question::ask(reader, &entry.stream);
         let mut pager = Pager::new(reader.clone(), &Query::stream(&query.stream))?;
         let mut timeline = Events::default();
         while let Some(page) = pager.next().await? {
             timeline.append(page);
         }
+        let measure = question.answer().await?;
         if timeline.weight() > self.largest_timeline() {
             return Ok(if query.is_everything() { timeline } else { select(&timeline, query) });
         }
         let events = select(&timeline, query);
         let mut content = entry.content();
         content.set_timeline(timeline);
-        (content.seen, content.read) = (Some(version), read);
+        content.confirm(version, read, measure);
         drop(content);
         self.weigh(&entry);
         Ok(events)
@@ -347,10 +350,12 @@ impl Cache {
         (version, reads): (Version, u64),
         consistency: Consistency,
     ) -> bool {
+        // Before the lock is taken: a backend in memory tells of what is over by now, also of this run.
+        let is_told = consistency == Consistency::Cached && reader.backend.tracks();
         let content = entry.content();
         // Someone else began to read after the arrival.
         let is_newer = content.read > reads;
-        let is_told = consistency == Consistency::Cached && reader.backend.tracks();
+        let is_told = is_told && !content.is_over();
         is_newer || (is_told && content.seen.is_some_and(|seen| seen.0 == version.0 && seen.1 >= version.1))
     }
 
@@ -389,7 +394,6 @@ impl Cache {
 impl Invalidate for Cache {
     fn changed(&self, stream: &str) {
         if let Some(entry) = self.find(stream) {
-            entry.is_suspect.store(true, Ordering::SeqCst);
             entry.version.fetch_add(1, Ordering::SeqCst);
             if entry.content().is_filled() {
                 self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
