@@ -1,6 +1,6 @@
 // Delivery to a subscriber on Redis: how many events a second, and how late at a steady rate.
 
-import { checkDelivered, checkStored } from '../check.mjs'
+import { checkDelivered, checkStored, SNAPSHOT } from '../check.mjs'
 import { encodeAppends, RawWriter } from '../raw-writer.mjs'
 import { quantile } from '../statistics.mjs'
 import { coreOnRedis, originalOnRedis } from '../subjects.mjs'
@@ -91,7 +91,8 @@ async function listen({ reader }, count, name) {
   const delivered = new Promise((resolve) => {
     allSeen = resolve
   })
-  const unsubscribe = await reader.subscribe(stream, ({ data }) => {
+  const unsubscribe = await reader.subscribe(stream, ({ type, data }) => {
+    if (type === SNAPSHOT) return
     seenAt[data.value] = performance.now()
     if (values.push(data.value) === count) allSeen()
   })
