@@ -33,12 +33,15 @@ const watch = setInterval(() => {
   looked = Date.now()
 }, WATCH)
 
-/**
- * A third of the time anyone does anything. Otherwise each run has one writer and there are no strong reads: both bring
- * a run up to date, and would hide that a process was not told of what others do.
- */
+/** Every two seconds it changes what the processes do. */
 const interval = () => Math.floor(Date.now() / 2000)
+/**
+ * Two thirds of the time each run has one writer, and there are no strong reads: both bring a run up to date, and would
+ * hide that a process was not told of what others do.
+ */
 const isCalm = () => interval() % 3 !== 0
+/** A third of the time nothing is asked but what memory answers: whatever asks the server is told of changes again. */
+const isSilent = () => interval() % 3 === 2
 
 function runToWrite(random) {
   return isCalm() ? runs[(place + interval()) % runs.length] : runs[random.upTo(runs.length)]
@@ -59,7 +62,7 @@ async function write(run, random) {
 async function read(run, random) {
   const consistency = !isCalm() && random.upTo(3) === 0 ? 'strong' : 'cached'
   const state = store.state(run)
-  const kind = random.upTo(10)
+  const kind = random.upTo(isSilent() ? 7 : 10)
   const key = random.upTo(5) === 0 ? COUNTER : KEYS[random.upTo(KEYS.length)]
   const acked = acks.length
   const start = Date.now()
