@@ -36,12 +36,12 @@ const watch = setInterval(() => {
 /** Every two seconds it changes what the processes do. */
 const interval = () => Math.floor(Date.now() / 2000)
 /**
- * Two thirds of the time each run has one writer, and there are no strong reads: both bring a run up to date, and would
- * hide that a process was not told of what others do.
+ * Mostly each run has one writer, and there are no strong reads: both bring a run up to date, and would hide that a
+ * process was not told of what others do.
  */
-const isCalm = () => interval() % 3 !== 0
-/** A third of the time nothing is asked but what memory answers: whatever asks the server is told of changes again. */
-const isSilent = () => interval() % 3 === 2
+const isCalm = () => interval() % 4 !== 0
+/** Half of the time nothing is asked but what memory answers: whatever asks the server is told of changes again. */
+const isSilent = () => interval() % 2 === 1
 
 function runToWrite(random) {
   return isCalm() ? runs[(place + interval()) % runs.length] : runs[random.upTo(runs.length)]
