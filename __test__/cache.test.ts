@@ -7,6 +7,7 @@ import { newStream, onEveryBackend, onRedis } from './support/backends.js'
 import { runCode } from './support/child.js'
 import { command, connect, startRedis, until } from './support/redis.js'
 import { event, streamOf } from './support/run-events.js'
+import { Wire } from './support/wire.js'
 
 /** How late another writer's event may be seen by a cached read, in milliseconds. */
 const DELAY = 250
@@ -210,6 +211,44 @@ onRedis('cached reads', (home) => {
     const late = seen.filter(({ start, n }) => n < written.filter((at) => at <= start - DELAY).length)
     expect(late).toEqual([])
     expect(since(store, before).hits).toBeGreaterThan(seen.length / 2)
+  })
+
+  test('see what was written in the moment in which the connection was lost', async () => {
+    const store = await home.open()
+    const run = newStream()
+    const client = connect(home.server)
+    onTestFinished(() => client.disconnect())
+    for (let n = 0; n < 8; n++) {
+      const fields = ['type', 'state.set', 'runId', run, 'flowName', '', 'data', `{"key":"n","value":${n}}`, 'ts', '']
+      // In one step: nobody can be told of the event over a connection that was there before.
+      const lost = client
+        .multi()
+        .call('CLIENT', 'KILL', 'TYPE', 'normal')
+        .xadd(streamOf(run), '*', ...fields)
+      const results = (await lost.exec()) as Array<[Error | null, unknown]>
+      expect(results.map(([error]) => error)).toEqual([null, null])
+      await until(async () => (await store.state(run).get('n')) === n, `the value ${n}`, 1000)
+      // From here on it is read from memory.
+      await until(async () => (await commandsOf(() => store.state(run).get('n'))).length === 0, 'a cached read')
+    }
+  })
+
+  test('over a connection that has gone silent: after five seconds memory is not believed any more', async () => {
+    const wire = await Wire.to(home.server)
+    onTestFinished(() => wire.cut())
+    const [store, writer] = [await home.open({ redis: { url: wire.url } }), await home.open()]
+    const run = newStream()
+    await writer.state(run).set('n', 1)
+    await store.state(run).get('n')
+    await until(async () => (await commandsOf(() => store.state(run).get('n'))).length === 0, 'a cached read')
+    wire.freeze()
+    await writer.state(run).set('n', 2)
+    expect(await store.state(run).get('n')).toBe(1)
+    await sleep(5000)
+    const late = store.state(run).get('n')
+    await Promise.race([late, sleep(100)])
+    wire.thaw()
+    expect(await late).toBe(2)
   })
 
   const changes: Array<[string, (stream: string, ids: string[]) => Array<string | number>]> = [

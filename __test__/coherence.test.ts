@@ -59,8 +59,8 @@ class Play {
 
   /** Kills connections of this type now and then. */
   async kill(types: string[], until: number): Promise<void> {
-    for (let n = 0; Date.now() < until - 1800; n++) {
-      await sleep(1300 + ((SEED + n * 131) % 500))
+    for (let n = 0; Date.now() < until - 2200; n++) {
+      await sleep(1500 + ((SEED + n * 131) % 700))
       await this.lose(() => command(this.server, 'CLIENT', 'KILL', 'TYPE', types[n % types.length] as string))
     }
   }

@@ -33,6 +33,20 @@ const watch = setInterval(() => {
   looked = Date.now()
 }, WATCH)
 
+/** Every two seconds it changes what the processes do. */
+const interval = () => Math.floor(Date.now() / 2000)
+/**
+ * Mostly each run has one writer, and there are no strong reads: both bring a run up to date, and would hide that a
+ * process was not told of what others do.
+ */
+const isCalm = () => interval() % 4 !== 0
+/** Half of the time nothing is asked but what memory answers: whatever asks the server is told of changes again. */
+const isSilent = () => interval() % 2 === 1
+
+function runToWrite(random) {
+  return isCalm() ? runs[(place + interval()) % runs.length] : runs[random.upTo(runs.length)]
+}
+
 async function write(run, random) {
   const id = `${name}.${written++}`
   const state = store.state(run, { correlationId: id })
@@ -46,9 +60,9 @@ async function write(run, random) {
 }
 
 async function read(run, random) {
-  const consistency = random.upTo(4) === 0 ? 'strong' : 'cached'
+  const consistency = !isCalm() && random.upTo(3) === 0 ? 'strong' : 'cached'
   const state = store.state(run)
-  const kind = random.upTo(10)
+  const kind = random.upTo(isSilent() ? 7 : 10)
   const key = random.upTo(5) === 0 ? COUNTER : KEYS[random.upTo(KEYS.length)]
   const acked = acks.length
   const start = Date.now()
@@ -86,15 +100,6 @@ function toQuery(known, random) {
 
 const toText = (value) => JSON.stringify(value) ?? 'undefined'
 const digest = (records) => createHash('sha1').update(JSON.stringify(records)).digest('hex')
-
-/**
- * Most of the time each run has but one writer, now and then anyone writes to any: who writes to a run itself sees what others wrote
- * there whether it is told or not.
- */
-function runToWrite(random) {
-  const interval = Math.floor(Date.now() / 800)
-  return interval % 4 === 0 ? runs[random.upTo(runs.length)] : runs[(place + interval) % runs.length]
-}
 
 async function work(loop) {
   const random = randomFrom(seed * 100 + loop)
