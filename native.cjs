@@ -842,4 +842,6 @@ module.exports.NativeRunState = nativeBinding.NativeRunState
 module.exports.NativeStore = nativeBinding.NativeStore
 module.exports.NativeStreams = nativeBinding.NativeStreams
 module.exports.NativeSubscription = nativeBinding.NativeSubscription
+module.exports.appendNow = nativeBinding.appendNow
+module.exports.peekState = nativeBinding.peekState
 module.exports.reduceRun = nativeBinding.reduceRun

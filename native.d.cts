@@ -44,8 +44,8 @@ export declare class NativePages {
 export declare class NativeRunState {
   /** The name of the run's stream. */
   stream(): string
-  /** The value of a key as JSON (empty if it is absent), if it is known in memory. */
-  peek(key: string): string | null
+  /** For [`peek_state`]. */
+  handle(): object
   /** The value of a key as JSON; empty if it is absent. `strong`: as the newest event says. */
   get(ticket: number, key: string, strong: boolean): string | null
   /**
@@ -78,8 +78,8 @@ export declare class NativeStore {
    * known at once as `[ticket, text]`.
    */
   submit(firstTicket: number, packed: string): Array<[number, string]>
-  /** The same for one append to a backend that answers at once. */
-  appendNow(packed: string): string | null
+  /** For [`append_now`]. */
+  handle(): object
   /** Events of one stream as a JSON array. */
   query(ticket: number, query: string): string | null
   /** Events of one stream or many, page by page. */
@@ -121,6 +121,18 @@ export declare class NativeSubscription {
   /** Ends; a delivery that is awaited comes as the end. */
   end(): void
 }
+
+/**
+ * The same as `submit` for one append to a backend that answers at once. A function, as a call of
+ * a method costs three times as much.
+ */
+export declare function appendNow(store: object, packed: string): string | null
+
+/**
+ * The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
+ * call of a method costs three times as much.
+ */
+export declare function peekState(state: object, key: string): string | null
 
 /** Folds the events of a run (a JSON array of records) into its status (JSON), or an error. */
 export declare function reduceRun(events: string): string

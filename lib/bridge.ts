@@ -29,6 +29,7 @@ const grabResolve = (resolve: (outcome: string) => void) => {
 /** A native store. */
 export class Bridge {
   readonly store: NativeStore
+  readonly #handle: object
   /** Whether everything is answered on the calling thread. */
   readonly isImmediate: boolean
   #nextTicket = 1
@@ -48,13 +49,14 @@ export class Bridge {
       if (self) self.#settle(stored, others)
     }
     this.store = rethrowing(() => new native.NativeStore(options, settle, clock))
+    this.#handle = this.store.handle()
     this.isImmediate = isImmediate
   }
 
   /** Hands an append over; the outcome: ids, the records of a repeated append, or an error. */
   append(packed: string): string | Promise<string> {
     if (this.isImmediate) {
-      const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : this.store.appendNow(packed)
+      const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : native.appendNow(this.#handle, packed)
       if (outcome) return outcome
     }
     // What has gathered must fit into one text, whatever comes now.

@@ -4,6 +4,7 @@ import type { Bridge } from './bridge.js'
 import { NuxtQueueError, unwrap } from './errors.js'
 import type { EventStore } from './event-store.js'
 import { toJson } from './json.js'
+import { native } from './native.js'
 import type { AnyEvent } from './pack.js'
 import { checkOptions, invalid, isStrong } from './query.js'
 import { timestampOf, toPoint } from './time.js'
@@ -24,6 +25,7 @@ type ReadOptions = surface.ReadOptions | undefined
 export class RunState implements Pick<surface.RunState, keyof surface.RunState> {
   readonly #home: Home
   readonly #native: NativeRunState
+  readonly #handle: object
   readonly #stream: string
   readonly #envelope: Envelope
 
@@ -32,6 +34,7 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     const packed = JSON.stringify(Object.fromEntries(texts.map(([name, value]) => [name, String(value)])))
     this.#home = home
     this.#native = home.bridge.store.runState(envelope.runId, packed)
+    this.#handle = this.#native.handle()
     this.#stream = this.#native.stream()
     this.#envelope = envelope
   }
@@ -50,7 +53,7 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     if (options !== undefined) return null
     checkKey(key)
     this.#home.bridge.flush()
-    return this.#native.peek(key)
+    return native.peekState(this.#handle, key)
   }
 
   async getAll(options?: ReadOptions): Promise<Values> {

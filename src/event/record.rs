@@ -72,6 +72,13 @@ impl Events {
         self.text.len()
     }
 
+    /// The same without room for more.
+    pub(crate) fn compact(mut self) -> Events {
+        self.text.shrink_to_fit();
+        self.places.shrink_to_fit();
+        self
+    }
+
     /// About how many bytes they take in memory.
     pub(crate) fn weight(&self) -> usize {
         self.text.capacity() + self.places.capacity() * size_of::<Place>()

@@ -1,5 +1,6 @@
 //! The state of a run for JavaScript.
 
+use napi::bindgen_prelude::External;
 use napi_derive::napi;
 
 use super::options::{PointInput, parse};
@@ -23,10 +24,10 @@ impl NativeRunState {
         self.state.stream().to_owned()
     }
 
-    /// The value of a key as JSON (empty if it is absent), if it is known in memory.
-    #[napi(catch_unwind)]
-    pub fn peek(&self, key: String) -> Option<String> {
-        self.state.peek(&key).map(Option::unwrap_or_default)
+    /// For [`peek_state`].
+    #[napi(catch_unwind, ts_return_type = "object")]
+    pub fn handle(&self) -> External<RunState> {
+        External::new(self.state.clone())
     }
 
     /// The value of a key as JSON; empty if it is absent. `strong`: as the newest event says.
@@ -92,6 +93,13 @@ impl NativeRunState {
         let state = self.state.clone();
         self.outlet.begin(ticket, async move { state.snapshot().await })
     }
+}
+
+/// The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
+/// call of a method costs three times as much.
+#[napi(catch_unwind)]
+pub fn peek_state(#[napi(ts_arg_type = "object")] state: &External<RunState>, key: String) -> Option<String> {
+    state.peek(&key).map(Option::unwrap_or_default)
 }
 
 fn consistency(strong: bool) -> Consistency {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{External, Function};
 use napi_derive::napi;
 use tokio::sync::Mutex;
 
@@ -68,14 +68,10 @@ impl NativeStore {
         outcomes.into_iter().map(|(ticket, result)| (ticket as f64, receipt(result))).collect()
     }
 
-    /// The same for one append to a backend that answers at once.
-    #[napi(catch_unwind)]
-    pub fn append_now(&self, packed: String) -> Option<String> {
-        let (submissions, mut refused) = unpack(&packed, 0);
-        if let Some((_, error)) = refused.pop() {
-            return Some(text(Err(error)));
-        }
-        self.store.submit(submissions).pop().map(|(_, result)| receipt(result))
+    /// For [`append_now`].
+    #[napi(catch_unwind, ts_return_type = "object")]
+    pub fn handle(&self) -> External<EventStore> {
+        External::new(self.store.clone())
     }
 
     /// Events of one stream as a JSON array.
@@ -178,4 +174,15 @@ impl NativeStore {
         known.for_each(|(field, value)| fields.set(field, value));
         Ok(NativeRunState { state: RunState::new(&self.store, &run_id, fields), outlet: self.outlet.clone() })
     }
+}
+
+/// The same as `submit` for one append to a backend that answers at once. A function, as a call of
+/// a method costs three times as much.
+#[napi(catch_unwind)]
+pub fn append_now(#[napi(ts_arg_type = "object")] store: &External<EventStore>, packed: String) -> Option<String> {
+    let (submissions, mut refused) = unpack(&packed, 0);
+    if let Some((_, error)) = refused.pop() {
+        return Some(text(Err(error)));
+    }
+    store.submit(submissions).pop().map(|(_, result)| receipt(result))
 }

@@ -36,7 +36,7 @@ use crate::run::Run;
 /// What an entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 384;
 /// Which part of the cache one timeline may take.
-const TIMELINE_SHARE: u64 = 16;
+const TIMELINE_SHARE: u64 = 8;
 /// Of how many runs at least it is remembered what this store did to them.
 const REMEMBERED: usize = 16_384;
 /// Every so many hits the cache is told that a run is in use.
@@ -310,6 +310,7 @@ impl Cache {
         while let Some(page) = pager.next().await? {
             timeline.append(page);
         }
+        let timeline = timeline.compact();
         let measure = question.answer().await?;
         if timeline.weight() > self.largest_timeline() {
             return Ok(if query.is_everything() { timeline } else { select(&timeline, query) });
