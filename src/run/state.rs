@@ -140,6 +140,12 @@ impl State {
         self.values.get(key).filter(|value| value.lives_at(at_ms)).map(|value| &*value.json)
     }
 
+    /// The same at an instant that is only asked for if the key expires.
+    pub fn get_at(&self, key: &str, at_ms: impl FnOnce() -> u64) -> Option<&str> {
+        let value = self.values.get(key)?;
+        (value.expires_ms.is_none() || value.lives_at(at_ms())).then_some(&*value.json)
+    }
+
     /// Keys and values at an instant, by ascending key.
     pub fn iter(&self, at_ms: u64) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().filter(move |(_, value)| value.lives_at(at_ms)).map(|(key, value)| (&**key, &*value.json))

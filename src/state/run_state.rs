@@ -8,7 +8,7 @@ use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
 use crate::event::{Envelope, EventId, Events, Field, NewEvent, quote};
 use crate::run::{Run, STATE_TYPES, set_data, snapshot_events};
-use crate::store::{AppendOptions, Consistency, EventStore, Query};
+use crate::store::{AppendOptions, Consistency, EventStore, Query, RunKey};
 
 /// The state of one run: keys and JSON values, folded from the events of its stream.
 ///
@@ -27,7 +27,7 @@ use crate::store::{AppendOptions, Consistency, EventStore, Query};
 #[derive(Clone)]
 pub struct RunState {
     store: EventStore,
-    stream: String,
+    key: RunKey,
     envelope: Envelope,
 }
 
@@ -35,18 +35,19 @@ impl RunState {
     /// The state of a run. What is written carries the envelope, with the run's id.
     pub fn new(store: &EventStore, run_id: &str, mut envelope: Envelope) -> Self {
         envelope.set(Field::RunId, run_id);
-        RunState { store: store.clone(), stream: format!("{}:flow:{run_id}", store.prefix()), envelope }
+        let key = store.run_key(&format!("{}:flow:{run_id}", store.prefix()));
+        RunState { store: store.clone(), key, envelope }
     }
 
     /// The name of the run's stream.
     pub fn stream(&self) -> &str {
-        &self.stream
+        self.key.stream()
     }
 
     /// The same as [`RunState::get`] at once, if memory can tell; `None`: ask [`RunState::get`].
     pub fn peek(&self, key: &str) -> Option<Option<String>> {
-        let now = self.store.now_ms();
-        self.store.peek_run(&self.stream, |run, _| run.state().get(key, now).map(str::to_owned)).ok()
+        let now = || self.store.now_ms();
+        self.store.peek_run(&self.key, |run, _| run.state().get_at(key, now).map(str::to_owned)).ok()
     }
 
     /// The value of a key as JSON text; `None` if it is absent.
@@ -86,7 +87,7 @@ impl RunState {
     }
 
     async fn look<R>(&self, consistency: Consistency, look: impl FnOnce(&Run, EventId) -> R) -> Result<R> {
-        self.store.run(&self.stream, consistency, look).await
+        self.store.run(&self.key, consistency, look).await
     }
 
     /// Sets a key to a JSON value; with `ttl` it expires after that time.
@@ -135,7 +136,7 @@ impl RunState {
 
     /// The state at a point as a JSON object. Reads back from there to the last snapshot.
     pub async fn at(&self, point: Point) -> Result<String> {
-        let run = self.store.run_at(&self.stream, point.last_id()).await?;
+        let run = self.store.run_at(self.key.stream(), point.last_id()).await?;
         Ok(run.state().to_json(point.ms()))
     }
 
@@ -147,7 +148,7 @@ impl RunState {
     /// How the state differs between two points.
     pub async fn diff(&self, from: Point, to: Point) -> Result<Diff> {
         let (first, last) = (from.last_id().min(to.last_id()), from.last_id().max(to.last_id()));
-        let earlier = self.store.run_at(&self.stream, first).await?;
+        let earlier = self.store.run_at(self.key.stream(), first).await?;
         let between = self.state_events(first, last).await?;
         Ok(diff(earlier.state().clone(), &between, from, to))
     }
@@ -168,7 +169,7 @@ impl RunState {
                 }
                 Err(error) => return Err(error),
             };
-            let query = Query { after: id.previous(), limit: Some(1), ..Query::stream(&self.stream) };
+            let query = Query { after: id.previous(), limit: Some(1), ..Query::stream(self.key.stream()) };
             let record = self.store.query(query).await?;
             let found = record.last().filter(|event| event.id == id).map(|event| event.record.to_owned());
             return found
@@ -180,7 +181,7 @@ impl RunState {
     async fn state_events(&self, first: EventId, last: EventId) -> Result<Events> {
         let types = STATE_TYPES.map(str::to_owned).to_vec();
         let after = (first > EventId::MIN).then_some(first);
-        self.store.query(Query { types, after, before: last.next(), ..Query::stream(&self.stream) }).await
+        self.store.query(Query { types, after, before: last.next(), ..Query::stream(self.key.stream()) }).await
     }
 
     fn event(&self, event_type: &str, data: String) -> NewEvent {
@@ -189,6 +190,6 @@ impl RunState {
 
     async fn append(&self, events: Vec<NewEvent>, expected_last_id: Option<EventId>) -> Result<Receipt> {
         let options = AppendOptions { expected_last_id, idempotency_key: None };
-        self.store.append_batch(&self.stream, events, options).await
+        self.store.append_batch(self.key.stream(), events, options).await
     }
 }

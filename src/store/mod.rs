@@ -65,6 +65,17 @@ pub struct Submission {
     pub options: AppendOptions,
 }
 
+/// The place of a run in a store.
+#[derive(Clone)]
+pub(crate) struct RunKey(Arc<Entry>);
+
+impl RunKey {
+    /// The name of the run's stream.
+    pub(crate) fn stream(&self) -> &str {
+        &self.0.stream
+    }
+}
+
 /// A store of events. Clones share one store; the last one to go ends it.
 #[derive(Clone)]
 pub struct EventStore {
@@ -291,7 +302,8 @@ impl EventStore {
         let Shared { cache, reader, intake, .. } = &*self.shared;
         if query.consistency == Consistency::Cached {
             let select = |run: &mut Content| run.timeline().map(|timeline| select(timeline, &query));
-            if let Some(events) = cache.peek(reader, intake, &query.stream, select) {
+            let entry = cache.find(&query.stream);
+            if let Some(events) = entry.and_then(|entry| cache.peek(reader, intake, &entry, select)) {
                 return Ok(events);
             }
         }
@@ -383,31 +395,36 @@ impl EventStore {
         deleted
     }
 
+    /// The place of a run, to be looked at again and again.
+    pub(crate) fn run_key(&self, stream: &str) -> RunKey {
+        RunKey(self.shared.cache.entry(stream))
+    }
+
     /// Looks at a run, folded up to its last event (`0-0`: it has none).
     pub(crate) async fn run<R>(
         &self,
-        stream: &str,
+        key: &RunKey,
         consistency: Consistency,
         look: impl FnOnce(&Run, EventId) -> R,
     ) -> Result<R> {
-        check::argument("The stream name", stream)?;
+        check::argument("The stream name", key.stream())?;
         self.open_backend()?;
         let look = match consistency {
-            Consistency::Cached => match self.peek_run(stream, look) {
+            Consistency::Cached => match self.peek_run(key, look) {
                 Ok(seen) => return Ok(seen),
                 Err(look) => look,
             },
             Consistency::Strong => look,
         };
         let reader = self.passed().await?;
-        self.shared.cache.run(reader, stream, consistency, look).await
+        self.shared.cache.run(reader, &key.0, consistency, look).await
     }
 
     /// Looks at a run if what is in memory is all there is to know; otherwise gives `look` back.
-    pub(crate) fn peek_run<R, F: FnOnce(&Run, EventId) -> R>(&self, stream: &str, look: F) -> Result<R, F> {
+    pub(crate) fn peek_run<R, F: FnOnce(&Run, EventId) -> R>(&self, key: &RunKey, look: F) -> Result<R, F> {
         let Shared { cache, reader, intake, .. } = &*self.shared;
         let mut look = Some(look);
-        let seen = cache.peek(reader, intake, stream, |content| {
+        let seen = cache.peek(reader, intake, &key.0, |content| {
             let last = content.last_id();
             let run = content.run()?;
             Some(look.take()?(run, last))

@@ -161,7 +161,7 @@ impl Cache {
         self.known().entry(stream)
     }
 
-    fn find(&self, stream: &str) -> Option<Arc<Entry>> {
+    pub(super) fn find(&self, stream: &str) -> Option<Arc<Entry>> {
         self.known().entries.get(stream).cloned()
     }
 
@@ -213,23 +213,22 @@ impl Cache {
         &self,
         reader: &Reader,
         intake: &Intake,
-        stream: &str,
+        entry: &Entry,
         look: impl FnOnce(&mut Content) -> Option<R>,
     ) -> Option<R> {
         // An append that waits is not counted in the version yet.
         if self.max_bytes == 0 || !intake.is_clear() || !reader.backend.tracks() {
             return None;
         }
-        let entry = self.find(stream)?;
         let mut content = entry.content();
-        if content.seen != Some(self.version(&entry)) || content.is_over() {
+        if content.seen != Some(self.version(entry)) || content.is_over() {
             return None;
         }
         let seen = look(&mut content)?;
         drop(content);
         entry.unseen.store(0, Ordering::Relaxed);
         if self.counters.hits.fetch_add(1, Ordering::Relaxed).is_multiple_of(HITS_A_NOTICE) {
-            self.filled.get(stream);
+            self.filled.get(&entry.stream);
         }
         Some(seen)
     }
@@ -238,18 +237,17 @@ impl Cache {
     pub(super) async fn run<R>(
         &self,
         reader: &Reader,
-        stream: &str,
+        entry: &Entry,
         consistency: Consistency,
         look: impl FnOnce(&Run, EventId) -> R,
     ) -> Result<R> {
-        let entry = self.entry(stream);
-        let arrival = self.arrive(&entry);
+        let arrival = self.arrive(entry);
         let _turn = entry.reading.lock().await;
         let is_known = entry.content().run().is_some()
-            && (self.covers(reader, &entry, arrival, consistency) || self.catch_up(reader, &entry).await?);
+            && (self.covers(reader, entry, arrival, consistency) || self.catch_up(reader, entry).await?);
         let counter = if is_known { &self.counters.hits } else { &self.counters.misses };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.look(reader, &entry, is_known, look).await
+        self.look(reader, entry, is_known, look).await
     }
 
     /// Brings a run up to date for the store itself, and looks at it.
