@@ -383,7 +383,7 @@ export interface CacheOptions {
   enabled?: boolean
   /**
    * Bytes of runs in memory, as the store counts them; beyond it, what is used least goes. One timeline
-   * takes at most a sixteenth of it. A whole number from 1. Default 67,108,864 (64 MiB).
+   * takes at most an eighth of it. A whole number from 1. Default 67,108,864 (64 MiB).
    */
   maxBytes?: number
   /**

@@ -13,6 +13,8 @@ use crate::event::{EventId, EventRef, Events, quote};
 /// How many events the first page has; the following ones are sized by what these weigh.
 pub(super) const FIRST_PAGE: usize = 64;
 const LARGEST_PAGE: usize = 4096;
+/// How many events are turned into records at once while appends go on beside it.
+const SMALL_PAGE: usize = 128;
 /// About how many bytes a page should have.
 const PAGE_BYTES: usize = 2 << 20;
 
@@ -162,6 +164,8 @@ pub(super) struct Pager {
     page: usize,
     /// Pages grow by no more than this.
     growth: usize,
+    /// And to no more events than this.
+    largest: usize,
     /// The position after which nothing may have been trimmed; `None`: that is checked, or allowed.
     complete_after: Option<EventId>,
     /// What the oldest event read so far says of events before it that were trimmed.
@@ -180,6 +184,7 @@ impl Pager {
             remaining: query.limit.unwrap_or(usize::MAX),
             page: FIRST_PAGE,
             growth: usize::MAX,
+            largest: LARGEST_PAGE,
             complete_after: None,
             oldest: None,
         })
@@ -188,6 +193,12 @@ impl Pager {
     /// Reads in pages that only double: for one who may stop anywhere.
     pub(super) fn growing(mut self) -> Self {
         self.growth = 2;
+        self
+    }
+
+    /// Reads in small pages: for one who is in no hurry, and must not hold up appends.
+    pub(super) fn unhurried(mut self) -> Self {
+        self.largest = SMALL_PAGE;
         self
     }
 
@@ -214,7 +225,7 @@ impl Pager {
         });
         self.range = self.range.filter(|(from, to)| from <= to);
         if !page.is_empty() {
-            self.page = next_page(&page, LARGEST_PAGE.min(self.page.saturating_mul(self.growth)));
+            self.page = next_page(&page, self.largest.min(self.page.saturating_mul(self.growth)));
         }
         let mut events = self.filtered(page);
         events.truncate(self.remaining);

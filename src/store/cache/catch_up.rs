@@ -86,7 +86,7 @@ impl Cache {
     /// The events after the last known one, which is read again: if it is gone, the stream is another one.
     async fn tail(&self, reader: &Reader, entry: &Entry, last: Last) -> Result<Option<Vec<Events>>> {
         let query = Query { after: last.id.previous(), ..Query::stream(&*entry.stream) };
-        let mut pager = Pager::new(reader.clone(), &query)?;
+        let mut pager = Pager::new(reader.clone(), &query)?.unhurried();
         let (mut pages, mut known, mut count) = (Vec::new(), false, 0);
         while let Some(mut page) = pager.next().await? {
             if !known {

@@ -19,6 +19,10 @@ pub(in crate::store) struct Entry {
     /// Own appends that were followed since the run was last asked for.
     pub(super) unseen: AtomicU32,
     pub(super) following: AtomicBool,
+    /// How many wait to query it, the one who does so included.
+    pub(super) queries: AtomicU32,
+    /// Whether the whole of it was asked for before: whoever reads a run once does not fill the memory.
+    pub(super) was_queried: AtomicBool,
     pub(super) weight: AtomicU32,
     pub(super) phase: AtomicU8,
     pub(in crate::store) countdown: Countdown,
@@ -37,6 +41,8 @@ impl Entry {
             reads: AtomicU64::new(0),
             unseen: AtomicU32::new(0),
             following: AtomicBool::new(false),
+            queries: AtomicU32::new(0),
+            was_queried: AtomicBool::new(false),
             weight: AtomicU32::new(0),
             phase: AtomicU8::new(0),
             countdown: Countdown::default(),

@@ -13,7 +13,7 @@ mod content;
 mod entry;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,26 @@ impl Expiry<Arc<str>, Arc<Entry>> for EntryLife {
         _: Option<Duration>,
     ) -> Option<Duration> {
         self.of(entry)
+    }
+}
+
+/// One of those who wait for something.
+struct Waiting<'a>(&'a AtomicU32);
+
+impl<'a> Waiting<'a> {
+    fn on(count: &'a AtomicU32) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Waiting(count)
+    }
+
+    fn are_more(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 1
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -291,6 +311,7 @@ impl Cache {
     pub(super) async fn query(&self, reader: &Reader, query: &Query) -> Result<Events> {
         let entry = self.entry(&query.stream);
         let arrival = self.arrive(&entry);
+        let queries = Waiting::on(&entry.queries);
         let _turn = entry.reading.lock().await;
         let is_known = entry.content().timeline().is_some()
             && (self.covers(reader, &entry, arrival, query.consistency) || self.catch_up(reader, &entry).await?);
@@ -308,14 +329,14 @@ impl Cache {
         while let Some(page) = pager.next().await? {
             timeline.append(page);
         }
-        let timeline = timeline.compact();
         let measure = question.answer().await?;
-        if timeline.weight() > self.largest_timeline() {
+        let is_wanted_again = entry.was_queried.swap(true, Ordering::Relaxed) || queries.are_more();
+        if !is_wanted_again || timeline.weight() > self.largest_timeline() {
             return Ok(if query.is_everything() { timeline } else { select(&timeline, query) });
         }
         let events = select(&timeline, query);
         let mut content = entry.content();
-        content.set_timeline(timeline);
+        content.set_timeline(timeline.compact());
         content.confirm(version, read, measure);
         drop(content);
         self.weigh(&entry);
