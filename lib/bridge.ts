@@ -56,7 +56,9 @@ export class Bridge {
   /** Hands an append over; the outcome: ids, the records of a repeated append, or an error. */
   append(packed: string): string | Promise<string> {
     if (this.isImmediate) {
-      const outcome = packed.includes('\n') ? this.store.submit(0, packed)[0]?.[1] : native.appendNow(this.#handle, packed)
+      const outcome = packed.includes('\n')
+        ? this.store.submit(0, packed)[0]?.[1]
+        : native.appendNow(this.#handle, packed)
       if (outcome) return outcome
     }
     // What has gathered must fit into one text, whatever comes now.

@@ -14,7 +14,7 @@ use crate::event::{EventId, EventRef, Events, quote};
 pub(super) const FIRST_PAGE: usize = 64;
 const LARGEST_PAGE: usize = 4096;
 /// How many events are turned into records at once while appends go on beside it.
-const SMALL_PAGE: usize = 128;
+const SMALL_PAGE: usize = 256;
 /// About how many bytes a page should have.
 const PAGE_BYTES: usize = 2 << 20;
 
