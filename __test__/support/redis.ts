@@ -13,7 +13,11 @@ export const startRedis = (options?: RedisOptions): Promise<RedisServer> => Redi
  *
  * @example await command(server, 'XLEN', 'nq:flow:1')
  */
-export async function command(server: RedisServer, name: string, ...args: Array<string | number>): Promise<unknown> {
+export async function command(
+  server: RedisServer,
+  name: string,
+  ...args: Array<string | number | Buffer>
+): Promise<unknown> {
   const client = connect(server)
   try {
     return await client.call(name, ...args)

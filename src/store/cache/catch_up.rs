@@ -142,6 +142,7 @@ impl Cache {
                 }
             }
         }
+        unreadable.reverse();
         self.report(stream, &unreadable);
         Ok((run.finish(), last))
     }
