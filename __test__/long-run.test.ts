@@ -6,9 +6,9 @@ import { onRedis } from './support/backends.js'
 
 const EVENTS = Number(process.env.NQ_LONG_RUN_EVENTS ?? 1_000_000)
 const KEYS = 200
-const IN_FLIGHT = 256
-/** The default of `snapshotEvery`, and a page: so many events may be read for a state. */
-const MOST_READ = 1000 + 1100
+const IN_FLIGHT = 64
+/** The default of `snapshotEvery`, and the largest page: so many events may be read for a state. */
+const MOST_READ = 1000 + 4096
 
 /** Sets key after key to 0, 1, 2, … in this order, and gives the id of the event in the middle. */
 async function fill(store: EventStore, run: string, count: number): Promise<string> {
