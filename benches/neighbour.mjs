@@ -4,9 +4,10 @@
 //
 // Messages: 'start', then 'stop', which is answered when everything is written.
 
+import { seededRandom } from '../examples/iris/random.mjs'
 import { coreOnRedis, originalStateOnRedis } from './subjects.mjs'
 import { stateKey } from './workload.mjs'
-import { seededRandom, zipf } from './zipf.mjs'
+import { zipf } from './zipf.mjs'
 
 const BURST_MS = 5
 

@@ -1,22 +1,6 @@
 // Which run is asked for: few of them often, most of them rarely, and the same again in every run of the benchmark.
 
 /**
- * Mulberry32: numbers in 0 … 1, always the same ones for a seed.
- *
- * @param {number} seed
- * @returns {() => number}
- */
-export function seededRandom(seed) {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
-
-/**
  * Zipf's law with exponent 1: index `i` comes with a weight of `1 / (i + 1)`.
  *
  * @param {number} count how many indexes there are

@@ -1,12 +1,13 @@
 // What the cache is worth when it is not asked for the same run again and again: reads and writes over
 // many runs, few of them popular, while another process writes to them, too.
 
+import { seededRandom } from '../../examples/iris/random.mjs'
 import { seedStates } from '../baseline/redis-state.mjs'
 import { startChild } from '../child.mjs'
 import { copyStream, unlinkAll } from '../copies.mjs'
 import { coreOnRedis, originalStateOnRedis } from '../subjects.mjs'
 import { expectedState, makeEvents, runInFlight, stateKey } from '../workload.mjs'
-import { seededRandom, zipf } from '../zipf.mjs'
+import { zipf } from '../zipf.mjs'
 
 const RUNS = 10_000
 const KEYS = 20
