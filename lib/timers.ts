@@ -42,24 +42,22 @@ interface Entry {
   callback: () => void
 }
 
-/** The timers of a clock that stands still until it is moved. Firing them is its business. */
+/** The timers of a clock that stands still until it is moved. Moving it, and firing what that makes due, is its business. */
 export class VirtualTimers implements Timers {
   readonly now: () => number
-  readonly #onOverdue: () => void
   /** By instant, then by creation. */
   readonly #entries: Entry[] = []
+  #firesOverdue = false
 
-  /** @param onOverdue is called when a timer is set for an instant that has come already */
-  constructor(now: () => number, onOverdue: () => void) {
+  constructor(now: () => number) {
     this.now = now
-    this.#onOverdue = onOverdue
   }
 
   at(ms: number, callback: () => void): () => void {
-    const entry = { ms, callback }
-    const later = this.#entries.findIndex((other) => other.ms > ms)
+    const entry = { ms: Math.ceil(ms), callback }
+    const later = this.#entries.findIndex((other) => other.ms > entry.ms)
     this.#entries.splice(later < 0 ? this.#entries.length : later, 0, entry)
-    if (ms <= this.now()) this.#onOverdue()
+    if (entry.ms <= this.now()) this.#fireOverdueSoon()
     return () => {
       const index = this.#entries.indexOf(entry)
       if (index >= 0) this.#entries.splice(index, 1)
@@ -75,6 +73,19 @@ export class VirtualTimers implements Timers {
   /** Fires the first timer. */
   fireNext(): void {
     this.#entries.shift()?.callback()
+  }
+
+  /** What is due when it is set must not wait for the clock to be moved, nor for those whom a move waits for. */
+  #fireOverdueSoon(): void {
+    if (this.#firesOverdue) return
+    this.#firesOverdue = true
+    setImmediate(() => {
+      this.#firesOverdue = false
+      if (this.nextBy(this.now()) === undefined) return
+      // First, so that the others fire even if this one throws.
+      this.#fireOverdueSoon()
+      this.fireNext()
+    })
   }
 }
 
