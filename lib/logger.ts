@@ -3,6 +3,7 @@
  * for a line, and logging never fails the code that logs.
  */
 
+import { isNativeError } from 'node:util/types'
 import type * as surface from '../index.js'
 import type { EventStore } from './event-store.js'
 import { cut, toSafe } from './metadata.js'
@@ -73,7 +74,7 @@ export class RunLogger implements Pick<surface.RunLogger, keyof surface.RunLogge
     const { options } = this.#shared
     if (URGENCY[known] < URGENCY[options.level ?? 'debug']) return
     const text = messageText(message)
-    const own = isError(message) && metadata === undefined ? message : metadata
+    const own = isNativeError(message) && metadata === undefined ? message : metadata
     const merged = { ...this.#context, ...toMetadata(own) }
     const line = { level: known, message: text, ...(Object.keys(merged).length > 0 && { metadata: merged }) }
     this.#append(line)
@@ -100,15 +101,15 @@ export class RunLogger implements Pick<surface.RunLogger, keyof surface.RunLogge
   #append(line: surface.LogData): void {
     const shared = this.#shared
     const event = { ...shared.envelope, type: `log.${line.level}`, data: line } as AnyEvent
-    const appended: Promise<void> = shared.store
-      .append(shared.stream, event)
-      .then(
-        () => {},
-        (error) => {
-          shared.failure ??= { error }
-        },
-      )
-      .finally(() => shared.pending.delete(appended))
+    // Called at once: the order of the calls is the order in the stream.
+    const append = async () => {
+      try {
+        await shared.store.append(shared.stream, event)
+      } catch (error) {
+        shared.failure ??= { error }
+      }
+    }
+    const appended: Promise<void> = append().finally(() => shared.pending.delete(appended))
     shared.pending.add(appended)
   }
 
@@ -126,18 +127,14 @@ export class RunLogger implements Pick<surface.RunLogger, keyof surface.RunLogge
 }
 
 function messageText(message: unknown): string {
-  const text = typeof message === 'string' ? message : isError(message) ? message.message : toSafe(message)
+  const text = typeof message === 'string' ? message : isNativeError(message) ? message.message : toSafe(message)
   return cut(typeof text === 'string' ? text : (JSON.stringify(text) ?? ''), LONGEST_MESSAGE)
 }
 
 /** What a caller gave as metadata, as an object of JSON. */
 function toMetadata(given: unknown): Metadata {
   if (given === undefined || given === null) return {}
-  if (isError(given)) return { error: toSafe(given) }
+  if (isNativeError(given)) return { error: toSafe(given) }
   const safe = toSafe(given)
   return typeof safe === 'object' && safe !== null && !Array.isArray(safe) ? (safe as Metadata) : { value: safe }
-}
-
-function isError(value: unknown): value is Error {
-  return value instanceof Error
 }

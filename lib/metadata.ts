@@ -3,6 +3,8 @@
  * it. Payloads and state are refused instead, see `json.ts`.
  */
 
+import { isNativeError } from 'node:util/types'
+
 /** Levels of objects and arrays, and of causes of errors. */
 const DEEPEST = 8
 
@@ -68,7 +70,7 @@ class Copy {
 
   #object(value: object, above: readonly object[]): unknown {
     if (Array.isArray(value)) return this.#array(value, above)
-    if (value instanceof Error) return this.#error(value, above)
+    if (isNativeError(value)) return this.#error(value, above)
     if (value instanceof Map) return this.#entries(value.entries(), above)
     if (value instanceof Set) return this.#array(value, above)
     if (value instanceof Date) return Number.isNaN(value.getTime()) ? '[invalid date]' : value.toISOString()
@@ -117,7 +119,7 @@ class Copy {
 
 function reasonOf(error: unknown): string {
   try {
-    return cut(String(error instanceof Error ? error.message : error), 200)
+    return cut(String(isNativeError(error) ? error.message : error), 200)
   } catch {
     return 'it gives no reason'
   }

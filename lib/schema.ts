@@ -3,7 +3,7 @@
  * {@link https://standardschema.dev}.
  */
 
-import { NuxtQueueError } from './errors.js'
+import { NuxtQueueError, shown } from './errors.js'
 import { invalid } from './query.js'
 
 interface Schema {
@@ -35,7 +35,7 @@ export async function validate(schema: unknown, payload: unknown): Promise<Valid
     const { issues, value } = await (schema as Schema)['~standard'].validate(payload)
     return issues ? { issues: issues.map(issueText) } : { value }
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
+    const reason = cause instanceof Error ? cause.message : shown(cause)
     throw new NuxtQueueError('NQ_VALIDATION', `The schema failed instead of judging the payload: ${reason}`, { cause })
   }
 }
