@@ -1006,6 +1006,62 @@ export interface RunStatus {
   }>
 }
 
+// ------------------------------------------------------------------ logs
+
+/** A line of a run's log, with the envelope of the event that holds it. */
+export interface LogEntry extends EventEnvelope {
+  level: 'debug' | 'info' | 'warn' | 'error'
+  message: string
+  /** When it was logged, as ISO 8601. */
+  timestamp: string
+  metadata?: Record<string, unknown>
+}
+
+/**
+ * Logs into a run's stream: each line is a `log.debug`, `log.info`, `log.warn` or `log.error` event. A step gets one as
+ * `ctx.logger`.
+ *
+ * Nobody waits for a line: methods return at once, and lines stand in the timeline where they were logged, in order
+ * with the changes of state around them. Logging never throws. A line that can't be stored makes
+ * {@link RunLogger.flush | flush()} fail, which a worker calls before it records that a step is done.
+ *
+ * Metadata may be anything. What JSON can't hold is replaced: errors by `{ name, message, stack, cause }`, a `BigInt`
+ * by its digits, a `Map` by an object, a `Set` by an array, functions and circular references by a text in brackets.
+ * It is cut at 8 levels and 64 KiB, a message at 32 KiB.
+ *
+ * @example
+ * ```ts
+ * ctx.logger.info('goal reached', { epoch: 12, accuracy: 0.93 })
+ * ctx.logger.error('upload failed', { error })
+ * const log = ctx.logger.child({ file: 'iris.csv' })
+ * log.debug('read', { rows: 150 }) // metadata: { file: 'iris.csv', rows: 150 }
+ * ```
+ */
+export class RunLogger {
+  private constructor()
+
+  /** Logs a line for developers. */
+  debug(message: string, metadata?: Record<string, unknown> | Error): void
+  /** Logs a line about normal work. */
+  info(message: string, metadata?: Record<string, unknown> | Error): void
+  /** Logs a line about something that may need attention. */
+  warn(message: string, metadata?: Record<string, unknown> | Error): void
+  /** Logs a line about a failure. An error, as `metadata` or as its `error`, keeps its stack. */
+  error(message: string, metadata?: Record<string, unknown> | Error): void
+  /** Logs a line of the given level. */
+  log(level: LogEntry['level'], message: string, metadata?: Record<string, unknown> | Error): void
+
+  /** A logger that adds `context` to the metadata of each line; the line's own metadata win. */
+  child(context: Record<string, unknown>): RunLogger
+
+  /**
+   * Resolves when every line so far is stored, those of children and parents included.
+   *
+   * @throws The first failure since the last flush, as {@link EventStore.append} does.
+   */
+  flush(): Promise<void>
+}
+
 // ------------------------------------------------------------------ diagnostics
 
 /** How urgent a diagnostic is, most urgent first. */

@@ -6,8 +6,8 @@ import { type AnyEvent, checkEnvelope, packAppend, packBatch } from './pack.js'
 import { checkLimit, checkName, checkOptions, invalid, isGlobal, packGlobalQuery, packQuery } from './query.js'
 import { RunState } from './run-state.js'
 import { subscribe } from './subscription.js'
-import { nativeClock } from './testing.js'
 import { timestampOf } from './time.js'
+import { nativeClock } from './virtual-clock.js'
 
 // biome-ignore lint/suspicious/noExplicitAny: the overloads of index.d.ts say which records these are
 type Records = any[]
