@@ -21,6 +21,11 @@ export class Deadlines {
     this.#engine = engine
   }
 
+  /** Acts on what passed while nobody was there. */
+  start(): void {
+    this.#fire()
+  }
+
   /** There is a deadline at `ms`; `null`: there is none. */
   expect(ms: number | null): void {
     if (ms === null || ms >= this.#next || this.#stopped) return

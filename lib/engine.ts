@@ -24,7 +24,7 @@ export interface EngineOptions {
   /** Whether others work on the same runs. */
   isShared: boolean
   /** Makes the dispatcher, when it is needed for the first time. */
-  dispatcher: () => Promise<Dispatcher>
+  dispatcher: () => Dispatcher
   logLevel?: LogEntry['level']
   /** How long a step may wait before its job ends, in milliseconds. */
   suspendAfter: number
@@ -42,7 +42,7 @@ export class Engine {
   readonly schemas = new Map<string, FlowSchemas>()
   readonly deadlines: Deadlines
   readonly sweeper: Sweeper
-  #dispatcher: Promise<Dispatcher> | undefined
+  #dispatcher: Dispatcher | undefined
   #closed = false
 
   constructor(options: EngineOptions) {
@@ -70,7 +70,7 @@ export class Engine {
   async handOver(runIds: readonly string[], jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
     await this.activity.track(async () => {
       try {
-        if (jobs.length > 0) await (await this.dispatcher()).dispatch(jobs, options)
+        if (jobs.length > 0) await this.dispatcher().dispatch(jobs, options)
       } catch (error) {
         this.sweeper.expect()
         throw toHandOverError(runIds, error)
@@ -89,23 +89,17 @@ export class Engine {
     }
   }
 
-  /** The dispatcher. One that could not be made is made anew at the next call. */
-  async dispatcher(): Promise<Dispatcher> {
+  dispatcher(): Dispatcher {
     if (this.#closed) throw closed()
     this.#dispatcher ??= this.options.dispatcher()
-    try {
-      return await this.#dispatcher
-    } catch (error) {
-      this.#dispatcher = undefined
-      throw error
-    }
+    return this.#dispatcher
   }
 
   /** Resolves when nothing is under way or could run, but for handlers that wait in an await. */
   async settled(): Promise<void> {
     do {
       await this.activity.quiet()
-      await (await this.#dispatcher?.catch(() => undefined))?.idle()
+      await this.#dispatcher?.idle()
     } while (this.activity.isBusy)
   }
 
@@ -115,7 +109,7 @@ export class Engine {
     this.deadlines.stop()
     this.sweeper.stop()
     await this.activity.quiet()
-    await (await this.#dispatcher?.catch(() => undefined))?.close()
+    await this.#dispatcher?.close()
   }
 }
 

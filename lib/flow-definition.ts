@@ -5,11 +5,16 @@
 
 import type { Backoff, FlowDefinition } from '../index.js'
 import { toDuration } from './duration.js'
-import { checkOptions, invalid } from './query.js'
+import { checkKnown, checkObject, invalid } from './query.js'
 import { checkSchema } from './schema.js'
 
-/** The schemas of a flow's steps, by step. They are code: they stay in the process. */
-export type FlowSchemas = Map<string, unknown>
+/** The schemas of a flow. They are code: they stay in the process. */
+export interface FlowSchemas {
+  /** For what the flow is started with. */
+  entry: unknown
+  /** For what each step works on. */
+  steps: Map<string, unknown>
+}
 
 const FLOW = ['name', 'entry', 'steps', 'triggers', 'accepts']
 const ENTRY = ['step', 'queue', 'schema']
@@ -18,30 +23,31 @@ const TRIGGERS = ['subscribe', 'mode']
 
 /** A definition without its functions, and these apart. */
 export function readFlow(flow: FlowDefinition): { packed: object; schemas: FlowSchemas } {
-  checkOptions(flow, FLOW, 'The flow')
+  checkKnown(flow, 'The flow', FLOW)
   if (typeof flow.name !== 'string') throw invalid('name', flow.name, 'the name of the flow')
-  const schemas: FlowSchemas = new Map()
-  const { schema, ...entry } = checkOptions(flow.entry, ENTRY, 'entry')
-  checkOptions(flow.steps, undefined, 'steps')
-  if (flow.triggers !== undefined) checkOptions(flow.triggers, TRIGGERS, 'triggers')
-  keep(schemas, entry.step, schema, 'entry.schema')
+  const schemas = new Map<string, unknown>()
+  const { schema: entrySchema, ...entry } = checkKnown(flow.entry, 'entry', ENTRY)
+  checkObject(flow.steps, 'steps')
+  if (flow.triggers !== undefined) checkKnown(flow.triggers, 'triggers', TRIGGERS)
+  keep(schemas, entry.step, entrySchema, 'entry.schema')
   const steps = Object.entries(flow.steps).map(([name, step]) => {
-    const { schema, backoff, ...rest } = checkOptions(step, STEP, `steps.${name}`)
+    const { schema, backoff, ...rest } = checkKnown(step, `steps.${name}`, STEP)
     keep(schemas, name, schema, `steps.${name}.schema`)
     return [name, backoff === undefined ? rest : { ...rest, backoff: readBackoff(backoff, `steps.${name}.backoff`) }]
   })
   // No assignment: a step may have any name.
-  return { packed: { ...flow, entry, steps: Object.fromEntries(steps) }, schemas }
+  const packed = { ...flow, entry, steps: Object.fromEntries(steps) }
+  return { packed, schemas: { entry: entrySchema ?? schemas.get(entry.step), steps: schemas } }
 }
 
-function keep(schemas: FlowSchemas, step: string, schema: unknown, name: string): void {
+function keep(schemas: Map<string, unknown>, step: string, schema: unknown, name: string): void {
   if (schema === undefined) return
   checkSchema(schema, name)
   schemas.set(step, schema)
 }
 
 function readBackoff(backoff: Backoff, name: string): object {
-  const { type = 'exponential', delay, maxDelay } = checkOptions(backoff, ['type', 'delay', 'maxDelay'], name)
+  const { type = 'exponential', delay, maxDelay } = checkKnown(backoff, name, ['type', 'delay', 'maxDelay'])
   if (type !== 'fixed' && type !== 'exponential') throw invalid(`${name}.type`, type, "'fixed' or 'exponential'")
   const ms = (value: number | string | undefined, member: string) =>
     value === undefined ? undefined : toDuration(value, `${name}.${member}`)
