@@ -42,7 +42,11 @@ export class Deadlines {
   #fire(): void {
     this.#next = Number.POSITIVE_INFINITY
     // While one is under way its answer may have been given already: a deadline that came later needs another.
-    if (this.#firing) return this.expect(this.#engine.options.timers.now() + 1)
+    if (this.#firing) this.expect(this.#engine.options.timers.now() + 1)
+    else this.#act()
+  }
+
+  #act(): void {
     this.#firing = true
     void this.#engine.activity.track(async () => {
       try {
