@@ -8,7 +8,7 @@
 import type { Job, Queue, Worker } from 'bullmq'
 import type { StoreOptions } from '../../index.js'
 import { NuxtQueueError, shown } from '../errors.js'
-import { ConnectionWarnings, connectionOf } from './bullmq-connection.js'
+import { ConnectionWarnings, connectionOf, cutOff, type Link, letNodeEnd } from './bullmq-connection.js'
 import { type JobData, packData, unpackJob } from './bullmq-job.js'
 import {
   type Dispatcher,
@@ -33,23 +33,20 @@ export interface BullmqOptions {
 }
 
 type Bullmq = typeof import('bullmq')
-/** What of an ioredis client is used. */
-interface Client {
-  stream?: { unref(): void }
-  on(event: 'connect', listener: () => void): void
-}
 
 /** Ended jobs are kept for a while, for dashboards that show BullMQ's queues. */
 const KEEP = { removeOnComplete: { age: 3600, count: 1000 }, removeOnFail: { age: 7 * 86_400, count: 5000 } }
 /** The engine counts how often a step stalled; BullMQ is not to give up before. */
 const ENDLESS = 1e9
-/** How long closing waits for a server that doesn't answer. */
+/** How long closing waits for a server that doesn't answer: longer than the pause between two attempts to connect. */
 const CLOSE_MS = 2000
 
 /** Dispatches through BullMQ, which is loaded when the first job comes. */
 export class BullmqDispatcher implements Dispatcher {
   readonly #options: Required<BullmqOptions>
   readonly #queues = new Map<string, Queue>()
+  /** Of the queues; each work has its own. */
+  readonly #link: Link = { isOver: false }
   readonly #works = new Set<BullmqWork>()
   readonly #warnings = new ConnectionWarnings()
   #bullmq: Promise<Bullmq> | undefined
@@ -74,17 +71,23 @@ export class BullmqDispatcher implements Dispatcher {
   async work(name: string, run: RunJob, options: WorkOptions): Promise<Work> {
     this.#checkOpen()
     const bullmq = await this.#load()
-    const { prefix, stallTimeout } = this.#options
+    const { redis, prefix, stallTimeout } = this.#options
+    const link: Link = { isOver: false }
     const worker = made(name, () => {
       return new bullmq.Worker<JobData>(name, (job, token) => work.process(job, token), {
-        ...{ connection: connectionOf(this.#options.redis), prefix, concurrency: options.concurrency },
+        connection: connectionOf(redis, link),
+        prefix,
+        concurrency: options.concurrency,
+        lockDuration: stallTimeout,
         // Looked for twice in the life of a lock, a lost job is found soon after its lock has expired.
-        ...{ lockDuration: stallTimeout, stalledInterval: stallTimeout / 2, maxStalledCount: ENDLESS },
+        stalledInterval: stallTimeout / 2,
+        maxStalledCount: ENDLESS,
         runRetryDelay: 1000,
       })
     })
-    const work = new BullmqWork(bullmq, worker, run, options, () => this.#works.delete(work))
+    const work = new BullmqWork(bullmq, worker, link, run, options)
     worker.on('error', (error) => this.#warnings.warn(error))
+    worker.once('closed', () => this.#works.delete(work))
     this.#works.add(work)
     try {
       await this.#inTime(worker.waitUntilReady(), `the worker of queue ${shown(name)} is not connected`)
@@ -100,15 +103,19 @@ export class BullmqDispatcher implements Dispatcher {
   }
 
   async close(): Promise<void> {
-    this.#closed ??= Promise.all([...this.#queues.values()].map(closeQueue)).then(() => {})
+    this.#closed ??= this.#close()
     await this.#closed
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([...this.#queues.values()].map((queue) => end(queue, queue.close(), this.#link)))
   }
 
   #queue(bullmq: Bullmq, name: string): Queue {
     let queue = this.#queues.get(name)
     if (!queue) {
       const { redis, prefix } = this.#options
-      queue = made(name, () => new bullmq.Queue(name, { connection: connectionOf(redis), prefix }))
+      queue = made(name, () => new bullmq.Queue(name, { connection: connectionOf(redis, this.#link), prefix }))
       queue.on('error', (error) => this.#warnings.warn(error))
       void letNodeEnd(queue)
       this.#queues.set(name, queue)
@@ -152,16 +159,16 @@ export class BullmqDispatcher implements Dispatcher {
 class BullmqWork implements Work {
   readonly #bullmq: Bullmq
   readonly #worker: Worker<JobData>
+  readonly #link: Link
   readonly #run: RunJob
-  readonly #onClose: () => void
   readonly #running = new Set<Promise<StepOutcome | 'unknown'>>()
   #closed: Promise<void> | undefined
 
-  constructor(bullmq: Bullmq, worker: Worker<JobData>, run: RunJob, options: WorkOptions, onClose: () => void) {
+  constructor(bullmq: Bullmq, worker: Worker<JobData>, link: Link, run: RunJob, options: WorkOptions) {
     this.#bullmq = bullmq
     this.#worker = worker
+    this.#link = link
     this.#run = run
-    this.#onClose = onClose
     worker.on('stalled', (jobId) => void this.#tellStalled(jobId, options))
   }
 
@@ -205,14 +212,10 @@ class BullmqWork implements Work {
   }
 
   async #close(): Promise<void> {
-    const closed = this.#worker.close().catch(() => {})
+    const closed = this.#worker.close()
     // As long as a handler runs it is waited for; a server that is gone is not.
-    for (;;) {
-      await this.settled()
-      if (this.#running.size === 0) break
-    }
-    if (!(await within(CLOSE_MS, closed))) await within(CLOSE_MS, disconnect(this.#worker))
-    this.#onClose()
+    while (this.#running.size > 0) await this.settled()
+    await end(this.#worker, closed, this.#link)
   }
 }
 
@@ -249,31 +252,13 @@ function made<T>(name: string, make: () => T): T {
   }
 }
 
-/** A connection on which nobody waits for anything is no reason for the process to stay. */
-async function letNodeEnd(queue: Queue): Promise<void> {
-  try {
-    // The client is the backend's from BullMQ 6 on, the queue's before.
-    const { client } = (queue.getBackend?.() ?? queue) as unknown as { client: Promise<Client> }
-    const connection = await client
-    connection.on('connect', () => connection.stream?.unref())
-    connection.stream?.unref()
-  } catch {
-    // Told by an event of the queue.
-  }
-}
-
-async function closeQueue(queue: Queue): Promise<void> {
-  if (
-    !(await within(
-      CLOSE_MS,
-      queue.close().catch(() => {}),
-    ))
-  )
-    await within(CLOSE_MS, disconnect(queue))
-}
-
-async function disconnect(connected: Pick<Queue | Worker, 'disconnect'>): Promise<void> {
-  await connected.disconnect().catch(() => {})
+/** Waits until something of BullMQ is closed, but not for a server that is gone or hangs. */
+async function end(what: Queue | Worker, closed: Promise<void>, link: Link): Promise<void> {
+  link.isOver = true
+  const isClosed = closed.catch(() => {})
+  if (await within(CLOSE_MS, isClosed)) return
+  cutOff(what)
+  await within(CLOSE_MS, isClosed)
 }
 
 /** Whether a promise settles within so many milliseconds. */
