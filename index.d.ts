@@ -1125,6 +1125,8 @@ export function onDiagnostic(callback: (diagnostic: Diagnostic) => void, options
  * - `NQ_BACKEND`: the backend answered, and refused (wrong kind of key, out of memory, read only, no permission).
  * - `NQ_CORRUPT`: stored data can't be read as what it should be.
  * - `NQ_TRIMMED`: events that were asked for by `after` were replaced by a compaction's snapshot.
+ * - `NQ_NOT_FOUND`: the run, step, await or flow is not known.
+ * - `NQ_NONDETERMINISTIC`: a step that runs again awaits something else than its record says.
  * - `NQ_BINDING`: the native addon for this platform can't be loaded.
  * - `NQ_INTERNAL`: a defect of this package; please report it.
  */
@@ -1140,6 +1142,8 @@ export type ErrorCode =
   | 'NQ_BACKEND'
   | 'NQ_CORRUPT'
   | 'NQ_TRIMMED'
+  | 'NQ_NOT_FOUND'
+  | 'NQ_NONDETERMINISTIC'
   | 'NQ_BINDING'
   | 'NQ_INTERNAL'
 

@@ -1,1 +1,1 @@
-export { EventStore, NuxtQueueError, onDiagnostic, RunState, reduceRun, reduceState } from './dist/index.js'
+export { EventStore, NuxtQueueError, onDiagnostic, RunLogger, RunState, reduceRun, reduceState } from './dist/index.js'

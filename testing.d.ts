@@ -4,6 +4,8 @@
  * @packageDocumentation
  */
 
+import type { EventRecord, EventStore, Point, RunStatus, UntypedRecord } from './index.js'
+
 /**
  * A clock that stands still until it is moved. One clock may serve several stores and cores.
  *
@@ -56,4 +58,58 @@ export class VirtualClock {
 
   /** Resolves when all that can happen without another move of the clock has happened. */
   settle(): Promise<void>
+}
+
+/** A run as JSON, see {@link exportRun}. */
+export interface RunFixture {
+  /** Of which form this is; now 1. */
+  format: number
+  runId: string
+  flowName: string
+  /** All events of the run's stream, in order. */
+  events: UntypedRecord[]
+}
+
+/**
+ * All of a run as plain JSON, to be kept in a file and looked at with {@link replay}. The same run gives the same text.
+ *
+ * A fixture holds what the run's events hold, personal data included: look before you commit one.
+ *
+ * @throws `NQ_NOT_FOUND` if there is no such run.
+ * @example
+ * ```ts
+ * const fixture = await exportRun(core.store, runId)
+ * await writeFile('fixtures/iris.json', JSON.stringify(fixture, null, 2))
+ * ```
+ */
+export function exportRun(store: EventStore, runId: string): Promise<RunFixture>
+
+/**
+ * Looks at a run from its fixture alone: no store, no server.
+ *
+ * @throws `NQ_VALIDATION` for what is no fixture, or one of another format.
+ * @example
+ * ```ts
+ * const run = replay<IrisState>(JSON.parse(await readFile('fixtures/iris.json', 'utf8')))
+ * expect(run.status.status).toBe('completed')
+ * expect(run.state.accuracy).toBeGreaterThan(0.9)
+ * expect(run.at('2025-11-05T10:00:03Z').epoch).toBe(2)
+ * ```
+ */
+export function replay<S extends object = Record<string, unknown>>(fixture: RunFixture): Replay<S>
+
+/** A run that is looked at from its fixture. */
+export interface Replay<S extends object = Record<string, unknown>> {
+  /** What {@link reduceRun} makes of the events. */
+  readonly status: RunStatus
+  /** What {@link reduceState} makes of all events. */
+  readonly state: Partial<S>
+  /** The events, in order. */
+  readonly events: EventRecord[]
+  /**
+   * The state at a point: an instant or an event's id.
+   *
+   * @throws `NQ_VALIDATION` for a malformed point.
+   */
+  at(point: Point): Partial<S>
 }

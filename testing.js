@@ -1,1 +1,1 @@
-export { VirtualClock } from './dist/testing.js'
+export { exportRun, replay, VirtualClock } from './dist/testing.js'

@@ -1,5 +1,6 @@
 export { onDiagnostic } from './diagnostics.js'
 export { NuxtQueueError } from './errors.js'
 export { EventStore } from './event-store.js'
+export { RunLogger } from './logger.js'
 export { reduceRun, reduceState } from './reduce.js'
 export { RunState } from './run-state.js'
