@@ -4,7 +4,20 @@
  * @packageDocumentation
  */
 
-import type { EventRecord, EventStore, Point, RunStatus, UntypedRecord } from './index.js'
+// For Symbol.asyncDispose, which not every `lib` of a tsconfig.json includes.
+/// <reference lib="esnext.disposable" />
+
+import type {
+  EventRecord,
+  EventStore,
+  Point,
+  QueueConfig,
+  QueueCore,
+  RunStatus,
+  StepHandler,
+  StoreOptions,
+  UntypedRecord,
+} from './index.js'
 
 /**
  * A clock that stands still until it is moved. One clock may serve several stores and cores.
@@ -60,6 +73,42 @@ export class VirtualClock {
   settle(): Promise<void>
 }
 
+/** Options of {@link createTestRuntime}: those of `open`, with a store in memory. */
+export interface TestRuntimeOptions extends Omit<QueueConfig, 'eventStore' | 'clock'> {
+  /** Options of the store. */
+  eventStore?: Omit<StoreOptions, 'adapter' | 'clock'>
+  /** A clock of the test's own, such as one that several cores share. */
+  clock?: VirtualClock
+  /** Where the clock begins, if it is not the test's own. Default: 2025-01-01T00:00:00Z. */
+  start?: Date | string | number
+}
+
+/** A core for a test, see {@link createTestRuntime}. */
+export interface TestRuntime extends AsyncDisposable {
+  /** What `open` gives, on a memory store. */
+  readonly core: QueueCore
+  /** Its clock. */
+  readonly clock: VirtualClock
+  /** Closes the core. */
+  close(): Promise<void>
+}
+
+/**
+ * A core in memory, under a clock that stands still until the test moves it.
+ *
+ * @example
+ * ```ts
+ * await using runtime = await createTestRuntime()
+ * const { core, clock } = runtime
+ * core.flows.define(orderFlow)
+ * await core.worker('orders', orderHandlers)
+ * const { runId } = await core.flows.start('order', { items: 3 })
+ * await clock.advance('24h') // nobody approves
+ * expect(await core.flows.status(runId)).toMatchObject({ status: 'failed' })
+ * ```
+ */
+export function createTestRuntime(options?: TestRuntimeOptions): Promise<TestRuntime>
+
 /** A run as JSON, see {@link exportRun}. */
 export interface RunFixture {
   /** Of which form this is; now 1. */
@@ -112,4 +161,31 @@ export interface Replay<S extends object = Record<string, unknown>> {
    * @throws `NQ_VALIDATION` for a malformed point.
    */
   at(point: Point): Partial<S>
+
+  /**
+   * Executes a step of the run again, in memory, with a handler as it is now. It gets the recorded input and the state
+   * as it was when the step began. Each await gives what the record says came of it, in the recorded order: the answer,
+   * the timeout, the cancel. Emits and changes of state stay in the copy; what the handler does outside it does.
+   *
+   * The clock is one that stands still, at the instant when the step began, until an await waits for time.
+   *
+   * @throws What the handler throws; `NQ_NOT_FOUND` if the step did not begin in the run; `NQ_NONDETERMINISTIC` if it
+   * awaits something of which the record does not say what came.
+   * @example
+   * ```ts
+   * const { result, state } = await run.step('approve', handlers.approve)
+   * expect(state.status).toBe('approved')
+   * ```
+   */
+  step(name: string, handler: StepHandler): Promise<ReplayedStep<S>>
+}
+
+/** What a step did when it was executed again. */
+export interface ReplayedStep<S extends object = Record<string, unknown>> {
+  /** What the handler returned, as JSON holds it. */
+  readonly result: unknown
+  /** The state of the run afterwards. */
+  readonly state: Partial<S>
+  /** The step's events, from its start to its end. */
+  readonly events: EventRecord[]
 }

@@ -1,12 +1,13 @@
 /**
- * Runs as fixtures: a run that happened, as JSON, to be looked at in a test.
+ * Runs as fixtures: a run that happened, as JSON, to be looked at and executed again in a test.
  */
 
 import type * as surface from '../index.js'
-import type { Replay as ReplaySurface, RunFixture } from '../testing.js'
+import type { ReplayedStep, Replay as ReplaySurface, RunFixture } from '../testing.js'
 import { NuxtQueueError } from './errors.js'
 import { invalid } from './query.js'
 import { reduceRun, reduceState } from './reduce.js'
+import { replayStep } from './replay-step.js'
 import { RunState } from './run-state.js'
 
 const FORMAT = 1
@@ -39,6 +40,12 @@ class Replay implements Pick<ReplaySurface, keyof ReplaySurface> {
 
   at(point: surface.Point): Record<string, unknown> {
     return reduceState(this.events, { at: point })
+  }
+
+  async step(name: string, handler: surface.StepHandler): Promise<ReplayedStep> {
+    if (typeof name !== 'string') throw invalid('name', name, 'the name of a step')
+    if (typeof handler !== 'function') throw invalid('handler', handler, 'a function')
+    return await replayStep(this.events, name, handler)
   }
 }
 
