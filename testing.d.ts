@@ -5,7 +5,13 @@
  */
 
 /**
- * A clock that stands still until it is moved. One clock may serve several stores.
+ * A clock that stands still until it is moved. One clock may serve several stores and cores.
+ *
+ * Deadlines of awaits, back-offs and everything else that waits for an instant happen while the clock is moved past
+ * it, in their order. A move shows the new time at once where nothing is due on the way; awaited, it also waits until
+ * all that it set off has happened: handlers have run on until they end or await again.
+ *
+ * A handler must not await a move itself, which would wait for the handler.
  *
  * @example
  * ```ts
@@ -16,7 +22,7 @@
  * const store = await EventStore.open({ clock })
  * const state = store.state('42')
  * await state.set('token', 'abc', { ttl: 60_000 })
- * clock.advance('61s')
+ * await clock.advance('61s')
  * await state.has('token') // false
  * ```
  */
@@ -32,18 +38,22 @@ export class VirtualClock {
   now(): number
 
   /**
-   * Moves it forwards.
+   * Moves it forwards: to each instant on the way at which something is due, which then happens and may make more due,
+   * and to the end. Resolves when all is quiet.
    *
-   * @param by Milliseconds from 0, or text of a number and a unit: `'250ms'`, `'10s'`, `'90m'`, `'24h'`, `'2d'`.
+   * @param by Milliseconds from 0, or text of a number and a unit: `'250ms'`, `'10s'`, `'90m'`, `'24h'`, `'2d'`, `'1w'`.
    * @throws `NQ_VALIDATION` for anything else.
    */
-  advance(by: number | string): void
+  advance(by: number | string): Promise<void>
 
   /**
-   * Sets it, forwards or backwards.
+   * Sets it, forwards as `advance` does, or backwards. What has happened already stays as it is.
    *
    * @param to As `start` of the constructor.
    * @throws `NQ_VALIDATION` for anything else.
    */
-  set(to: Date | string | number): void
+  set(to: Date | string | number): Promise<void>
+
+  /** Resolves when all that can happen without another move of the clock has happened. */
+  settle(): Promise<void>
 }

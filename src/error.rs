@@ -30,6 +30,10 @@ pub enum Code {
     Corrupt,
     /// What was asked for was trimmed. Begin with what is kept.
     Trimmed,
+    /// The run, step, await or flow is not known. Mend the name.
+    NotFound,
+    /// A step that runs again does not do what its record says it did. Let the record's version of the code finish its runs.
+    Nondeterministic,
     /// A defect of this crate.
     Internal,
 }
@@ -49,6 +53,8 @@ impl Code {
             Code::Backend => "NQ_BACKEND",
             Code::Corrupt => "NQ_CORRUPT",
             Code::Trimmed => "NQ_TRIMMED",
+            Code::NotFound => "NQ_NOT_FOUND",
+            Code::Nondeterministic => "NQ_NONDETERMINISTIC",
             Code::Internal => "NQ_INTERNAL",
         }
     }

@@ -10,6 +10,8 @@
 //! * [`run`]: what the events of a run amount to: the reducers.
 //! * [`store`]: [`EventStore`]: checks, order, limits, queries, subscriptions, cache, retention.
 //! * [`state`]: [`RunState`], the state of a run as users ask for it.
+//! * [`flow`]: [`FlowEngine`](flow::FlowEngine), which decides what a run does next.
+//! * [`trigger`]: what starts runs and lets those go on that wait.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
 //! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
@@ -32,12 +34,14 @@ pub mod backend;
 pub mod clock;
 pub mod error;
 pub mod event;
+pub mod flow;
 mod io;
 #[cfg(feature = "node")]
 mod node;
 pub mod run;
 pub mod state;
 pub mod store;
+pub mod trigger;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use error::{Code, Error, Result};

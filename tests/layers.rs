@@ -1,7 +1,7 @@
 //! The layers of the crate: who may know whom. Reads the sources, and fails on a wrong arrow.
 //!
-//! `node → state → store → (run, backend) → event → error`, with `clock` and `io` at the bottom.
-//! Backends don't know each other, and what an event type means is known to `run` and `state` alone.
+//! `node → (state, trigger → flow) → store → (run, backend) → event → error`, with `clock` and `io` at the
+//! bottom. Backends don't know each other, nor they and the store what an event type means.
 
 #![allow(
     missing_docs,
@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each layer may name, as paths from the crate's root; a path stands for all below it.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("error", &[]),
     ("clock", &[]),
     ("io", &["error"]),
@@ -26,9 +26,11 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("store", &["run", "backend", "event", "clock", "io", "error"]),
     // Of a backend, state sees what an append came to, and nothing else.
     ("state", &["store", "run", "backend::Receipt", "event", "error"]),
-    ("node", &["state", "store", "run", "backend", "event", "clock", "io", "error"]),
+    ("flow", &["store", "run", "backend::Receipt", "event", "error"]),
+    ("trigger", &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "error"]),
+    ("node", &["trigger", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"]),
     // The crate's root shows what there is.
-    ("lib", &["state", "store", "run", "backend", "event", "clock", "error"]),
+    ("lib", &["trigger", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
 ];
 
 /// Who may name one backend in particular: where a store is put together, and where its options are.
@@ -39,7 +41,7 @@ const FAMILIES: [&str; 9] =
     ["flow.", "step.", "state.", "log.", "trigger.", "worker.", "instance.", "emit", "registry."];
 
 /// Layers that give event types a meaning, or pass on what users say.
-const KNOW_TYPES: [&str; 3] = ["run", "state", "node"];
+const KNOW_TYPES: [&str; 5] = ["run", "state", "flow", "trigger", "node"];
 
 /// Crates that belong to one place.
 const OWNED_CRATES: [(&str, &str); 4] =

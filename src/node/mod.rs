@@ -9,6 +9,7 @@
 
 mod clock;
 mod diagnostics;
+mod flows;
 mod options;
 mod outcome;
 mod pages;

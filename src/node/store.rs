@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 
 use super::clock::NativeClock;
 use super::diagnostics;
+use super::flows::NativeFlows;
 use super::options::{OptionsInput, QueryInput, parse};
 use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
 use super::pages::{NativePages, NativeStreams};
@@ -17,8 +18,10 @@ use super::submit::unpack;
 use super::subscription::NativeSubscription;
 use crate::clock::Clock;
 use crate::event::{Envelope, Field};
+use crate::flow::FlowEngine;
 use crate::state::RunState;
 use crate::store::EventStore;
+use crate::trigger::TriggerEngine;
 
 /// A store, with the callback that its outcomes go to.
 #[napi]
@@ -163,6 +166,13 @@ impl NativeStore {
             store.close().await;
             Ok("null".into())
         })
+    }
+
+    /// The engines of flows and triggers.
+    #[napi(catch_unwind)]
+    pub fn flows(&self) -> NativeFlows {
+        let flows = FlowEngine::new(self.store.clone());
+        NativeFlows { outlet: self.outlet.clone(), triggers: TriggerEngine::new(flows.clone()), flows }
     }
 
     /// The state of a run. What it writes carries the envelope, a JSON object of texts.

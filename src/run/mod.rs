@@ -1,6 +1,8 @@
-//! What the events of a run amount to: its [`State`], its status ([`reduce_run`]), whether it has
-//! ended. Pure folds that know event types and no store.
+//! What the events of a run amount to: its [`State`], how far it has come ([`Progress`]), its status
+//! ([`reduce_run`]), whether it has ended. Pure folds that know event types and no store.
 
+mod plan;
+mod progress;
 mod state;
 mod status;
 
@@ -8,6 +10,9 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+pub use plan::{Backoff, BackoffType, Plan, PlannedStep};
+pub use progress::{Await, AwaitPhase, Awaited, Emitted, Ending, Offer, Progress, Step as RunStep, emit_data};
+pub(crate) use progress::{data_text, emit_payload};
 pub(crate) use state::object;
 pub use state::{BackwardFold, Change, Effect, State, effect};
 pub use status::{OpenAwait, RunStatus, Status, StepPhase, StepStatus, reduce_run};

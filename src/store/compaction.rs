@@ -64,6 +64,12 @@ fn read(event: EventRef<'_>) -> Option<(EventId, &str)> {
     Some((data.up_to.parse().ok()?, data.state.get()))
 }
 
+/// The last event that a compaction snapshot stands for, and what it says of those up to it, for who folds a
+/// stream as it grows.
+pub fn snapshot_state(event: EventRef<'_>) -> Option<(EventId, &str)> {
+    read(event)
+}
+
 /// What an event says of those before it: up to where they were trimmed, if it is a snapshot that
 /// stands for them.
 pub(super) struct Trimmed {

@@ -39,6 +39,18 @@ impl EventStore {
         members.await
     }
 
+    /// Members of a sorted index up to a score, lowest first.
+    pub async fn index_due(&self, key: &str, up_to: f64, limit: usize) -> Result<Vec<String>> {
+        check::argument("The key of the index", key)?;
+        self.backend().await?.index_due(key, up_to, limit).await
+    }
+
+    /// Removes a member of a sorted index.
+    pub async fn index_remove(&self, key: &str, id: &str) -> Result<()> {
+        check::argument("The key of the index", key)?;
+        self.backend().await?.index_remove(key, &[id]).await
+    }
+
     /// Deletes a sorted index.
     pub async fn index_delete(&self, key: &str) -> Result<()> {
         check::argument("The key of the index", key)?;

@@ -12,7 +12,7 @@ use crate::clock::monotonic;
 use crate::error::Result;
 use crate::event::{EventId, Events};
 use crate::io;
-use crate::run::{BackwardRun, Run, Step};
+use crate::run::{BackwardRun, Progress, Run, Step};
 use crate::store::query::{Pager, Query};
 use crate::store::reader::Reader;
 
@@ -100,7 +100,7 @@ impl Cache {
                 page = page.without_first();
             }
             count += page.len();
-            if count > self.far_behind && entry.content().timeline().is_none() {
+            if count > self.far_behind && entry.content().is_cheaper_from_its_end() {
                 return Ok(None);
             }
             if !page.is_empty() {
@@ -117,6 +117,29 @@ impl Cache {
         let measure = question.answer().await?;
         let mut content = entry.content();
         content.set_run(run, last);
+        content.confirm(version, read, measure);
+        Ok(())
+    }
+
+    /// Reads a run from its beginning: how far it has come is in no snapshot.
+    pub(super) async fn load_progress(&self, reader: &Reader, entry: &Entry) -> Result<()> {
+        let (version, read) = self.begin_read(entry);
+        let question = Question::ask(reader, &entry.stream);
+        let mut pager = Pager::new(reader.clone(), &Query::stream(&*entry.stream))?;
+        let (mut progress, mut run, mut last) = (Progress::default(), Run::default(), None);
+        let mut unreadable = Vec::new();
+        while let Some(page) = pager.next().await? {
+            for event in page.iter() {
+                progress.apply(event);
+                if !run.apply(event) {
+                    unreadable.push(event.id);
+                }
+            }
+            last = page.last().map(Last::of).or(last);
+        }
+        let measure = question.answer().await?;
+        let mut content = entry.content();
+        content.set_progress(progress, run, unreadable, last);
         content.confirm(version, read, measure);
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::clock::monotonic;
 use crate::event::{EventId, EventRef, Events};
-use crate::run::{Phase, Run};
+use crate::run::{Phase, Progress, Run};
 
 /// What may have changed a run, counted: the connection's number, and the run's own.
 pub(super) type Version = (u64, u64);
@@ -34,12 +34,14 @@ pub(super) struct Measure {
     pub(super) until: Option<Instant>,
 }
 
-/// A run up to its last event: folded, as it stands, or both.
+/// A run up to its last event: its state, how far it has come, its events, or all of them.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Content {
     /// `None`: the stream has no events, or nothing is known of it.
     last: Option<Last>,
     run: Option<Run>,
+    /// `None`: nobody has asked.
+    progress: Option<Progress>,
     /// Every event of the run.
     timeline: Option<Events>,
     /// How many events the stream has; `None`: nobody has asked.
@@ -74,13 +76,28 @@ impl Content {
         self.run.as_ref()
     }
 
+    /// How far it has come. Made from the timeline if that is all there is.
+    pub(in crate::store) fn progress(&mut self) -> Option<&Progress> {
+        if self.progress.is_none() {
+            let mut progress = Progress::default();
+            self.timeline.as_ref()?.iter().for_each(|event| progress.apply(event));
+            self.progress = Some(progress);
+        }
+        self.progress.as_ref()
+    }
+
     pub(in crate::store) fn timeline(&self) -> Option<&Events> {
         self.timeline.as_ref()
     }
 
+    /// Whether all that is known can be had from the run's last snapshot on.
+    pub(super) fn is_cheaper_from_its_end(&self) -> bool {
+        self.timeline.is_none() && self.progress.is_none()
+    }
+
     /// Whether there is anything that new events can be added to.
     pub(super) fn is_filled(&self) -> bool {
-        self.run.is_some() || self.timeline.is_some()
+        self.run.is_some() || self.progress.is_some() || self.timeline.is_some()
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -90,7 +107,8 @@ impl Content {
     /// About how many bytes it takes.
     pub(super) fn weight(&self) -> usize {
         let timeline = self.timeline.as_ref().map_or(0, Events::weight);
-        timeline + self.run.as_ref().map_or(0, Run::weight)
+        let progress = self.progress.as_ref().map_or(0, Progress::weight);
+        timeline + progress + self.run.as_ref().map_or(0, Run::weight)
     }
 
     /// Whether the stream is over by now. A server does not tell of it if it finds out by a
@@ -115,9 +133,16 @@ impl Content {
     /// Sets the run, folded up to `last`.
     pub(super) fn set_run(&mut self, run: Run, last: Option<Last>) {
         if self.last != last {
-            self.timeline = None;
+            (self.timeline, self.progress) = (None, None);
         }
         (self.run, self.last, self.length) = (Some(run), last, None);
+    }
+
+    /// Sets how far the run has come, and its state, both folded up to `last`.
+    pub(super) fn set_progress(&mut self, progress: Progress, run: Run, unreadable: Vec<EventId>, last: Option<Last>) {
+        self.set_run(run, last);
+        self.progress = Some(progress);
+        self.unreadable.extend(unreadable);
     }
 
     /// Sets the timeline. The folded run is taken on, if it belongs to it and nothing of what it was
@@ -136,6 +161,8 @@ impl Content {
             }
             _ => self.run = None,
         }
+        // Made anew when it is asked for.
+        self.progress = None;
         (self.timeline, self.last) = (Some(timeline), last);
     }
 
@@ -157,6 +184,9 @@ impl Content {
             if let Some(run) = &mut self.run {
                 self.unreadable.extend(page.iter().filter(|event| !run.apply(*event)).map(|event| event.id));
             }
+            if let Some(progress) = &mut self.progress {
+                page.iter().for_each(|event| progress.apply(event));
+            }
             if let Some(timeline) = &mut self.timeline {
                 timeline.append(page);
             }
@@ -165,6 +195,7 @@ impl Content {
         if self.timeline.as_ref().is_some_and(|timeline| timeline.weight() > most) {
             // Folded before its events go.
             self.run();
+            self.progress();
             self.timeline = None;
         }
     }

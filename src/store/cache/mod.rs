@@ -31,7 +31,7 @@ use super::reader::Reader;
 use crate::backend::Invalidate;
 use crate::error::Result;
 use crate::event::{EventId, Events};
-use crate::run::Run;
+use crate::run::{Progress, Run};
 
 /// What an entry weighs beside its content.
 const ENTRY_WEIGHT: usize = 384;
@@ -303,6 +303,36 @@ impl Cache {
                 return Ok(seen);
             }
             // It was evicted just now.
+            is_known = false;
+        }
+    }
+
+    /// Brings up to date how far a run has come, and looks at it.
+    pub(super) async fn progress<R>(
+        &self,
+        reader: &Reader,
+        entry: &Entry,
+        consistency: Consistency,
+        look: impl FnOnce(&Progress, EventId) -> R,
+    ) -> Result<R> {
+        let arrival = self.arrive(entry);
+        let _turn = entry.reading.lock().await;
+        let mut is_known = entry.content().progress().is_some()
+            && (self.covers(reader, entry, arrival, consistency) || self.catch_up(reader, entry).await?);
+        let counter = if is_known { &self.counters.hits } else { &self.counters.misses };
+        counter.fetch_add(1, Ordering::Relaxed);
+        loop {
+            if !is_known {
+                self.load_progress(reader, entry).await?;
+            }
+            let mut content = entry.content();
+            let last = content.last_id();
+            if let Some(progress) = content.progress() {
+                let seen = look(progress, last);
+                drop(content);
+                self.weigh(entry);
+                return Ok(seen);
+            }
             is_known = false;
         }
     }

@@ -1,0 +1,89 @@
+//! Deciding by what a run's events say, and recording the decision only if they still say it.
+
+use super::FlowEngine;
+use crate::backend::Receipt;
+use crate::error::{Code, Error, Result};
+use crate::event::{Envelope, EventId, Field, NewEvent};
+use crate::run::Progress;
+use crate::store::{AppendOptions, Consistency};
+
+/// How often it is tried while others write the same run all the time.
+const ATTEMPTS: usize = 200;
+
+/// What is to be done about a run.
+pub(super) enum Decision<T> {
+    /// Record these, together.
+    Record(Vec<NewEvent>, T),
+    /// Nothing.
+    Nothing(T),
+}
+
+impl FlowEngine {
+    /// Decides about a run. What is recorded is recorded on the condition that nothing came in between;
+    /// otherwise it is decided again. So of many who decide at once, wherever they are, one is first,
+    /// and the others see what it did.
+    pub(super) async fn decide<T>(
+        &self,
+        run_id: &str,
+        mut decide: impl FnMut(&Progress) -> Result<Decision<T>>,
+    ) -> Result<T> {
+        let key = self.store.run_key(&self.stream(run_id));
+        let mut consistency = Consistency::Cached;
+        for _ in 0..ATTEMPTS {
+            let seen = self.store.progress(&key, consistency, |progress, last| (decide(progress), last)).await?;
+            match seen {
+                (Ok(Decision::Record(events, outcome)), last) => {
+                    let options = AppendOptions { expected_last_id: Some(last), idempotency_key: None };
+                    match self.store.append_batch(key.stream(), events, options).await {
+                        Ok(_) => return Ok(outcome),
+                        Err(error) if error.code() == Code::Conflict => consistency = Consistency::Strong,
+                        Err(error) => return Err(error),
+                    }
+                }
+                // What is in memory may be a moment old; who does nothing has to be sure.
+                (outcome, _) if consistency == Consistency::Strong => {
+                    return outcome.map(|decision| match decision {
+                        Decision::Record(_, outcome) | Decision::Nothing(outcome) => outcome,
+                    });
+                }
+                _ => consistency = Consistency::Strong,
+            }
+        }
+        let message = format!("Others wrote to the run {run_id} between each of {ATTEMPTS} looks at it; try again.");
+        Err(Error::new(Code::Conflict, message))
+    }
+
+    /// Looks at a run, as its newest event says.
+    pub(super) async fn look<R>(&self, run_id: &str, look: impl FnOnce(&Progress) -> R) -> Result<R> {
+        let key = self.store.run_key(&self.stream(run_id));
+        self.store.progress(&key, Consistency::Strong, |progress, _| look(progress)).await
+    }
+
+    /// The first event of a run, if it has none. False: it has.
+    pub(super) async fn begin(&self, run_id: &str, event: NewEvent) -> Result<bool> {
+        let options = AppendOptions { expected_last_id: Some(EventId::MIN), idempotency_key: None };
+        match self.store.append(&self.stream(run_id), event, options).await {
+            Ok(Receipt::One(_) | Receipt::Batch(_) | Receipt::Repeated(_)) => Ok(true),
+            Err(error) if error.code() == Code::Conflict => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn stream(&self, run_id: &str) -> String {
+        format!("{}:flow:{run_id}", self.store.prefix())
+    }
+}
+
+/// Who says something about a run.
+pub(super) fn envelope(progress: &Progress, step_name: Option<&str>) -> Envelope {
+    let mut envelope = Envelope::default();
+    envelope.set(Field::RunId, progress.run_id());
+    envelope.set(Field::FlowName, progress.flow_name());
+    if let Some(name) = step_name {
+        let attempt = progress.step(name).map_or(1, |step| step.attempt.max(1));
+        envelope.set(Field::StepName, name);
+        envelope.set(Field::Attempt, attempt.to_string());
+        envelope.set(Field::StepId, super::job::step_id(progress.run_id(), name, attempt));
+    }
+    envelope
+}

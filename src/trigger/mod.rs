@@ -1,0 +1,330 @@
+//! Triggers: what starts runs and lets those go on that wait.
+//!
+//! Every instance follows the stream `{prefix}:triggers` and folds it into the same board of what is
+//! awaited where. Whoever fires something records that first, then ends the awaits of that name, then
+//! records that it is done; what someone began and did not finish is finished by another.
+
+mod board;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use self::board::{Board, News, news};
+use crate::backend::{Receipt, Selector};
+use crate::error::{Code, Error, Result};
+use crate::event::{EventId, Events, Field, NewEvent};
+use crate::flow::{AwaitRequest, AwaitState, Fired, Firing, FlowEngine, Job, Object, note};
+use crate::run::AwaitPhase;
+use crate::store::{AppendOptions, Compact, Delivery, Query, Subscription, snapshot_state};
+
+/// From how many events on the stream is compacted, if it is mostly about what is over.
+const COMPACT_FROM: u64 = 4_000;
+
+/// Fires triggers, and sees to the deadlines of awaits. Clones share what they know.
+#[derive(Clone)]
+pub struct TriggerEngine {
+    flows: FlowEngine,
+    known: Arc<Mutex<Known>>,
+    /// One reads the stream at a time.
+    reading: Arc<tokio::sync::Mutex<()>>,
+    following: Arc<tokio::sync::Mutex<Option<Subscription>>>,
+}
+
+#[derive(Default)]
+struct Known {
+    board: Board,
+    /// The last event that is in the board.
+    last: EventId,
+}
+
+/// What was fired, and what it led to.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Names the firing.
+    pub fire_id: String,
+    /// When it was recorded.
+    pub at: EventId,
+    /// What is to be executed.
+    pub jobs: Vec<Job>,
+    /// The runs that it came to.
+    pub run_ids: Vec<String>,
+}
+
+/// What is to be executed, and for which runs.
+#[derive(Debug, Clone, Default)]
+pub struct Due {
+    /// What is to be executed.
+    pub jobs: Vec<Job>,
+    /// The runs that were looked at.
+    pub run_ids: Vec<String>,
+    /// The next deadline, in milliseconds since the Unix epoch.
+    pub next_ms: Option<u64>,
+}
+
+/// What others did that matters to those who wait in this process.
+#[derive(Debug, Clone, Default)]
+pub struct Digest {
+    /// Run and id of awaits for which something came.
+    pub woken: Vec<(String, String)>,
+    /// Runs that failed or were canceled.
+    pub ended: Vec<String>,
+    /// The next deadline, in milliseconds since the Unix epoch.
+    pub next_ms: Option<u64>,
+}
+
+impl TriggerEngine {
+    /// The engine over that of flows.
+    pub fn new(flows: FlowEngine) -> Self {
+        TriggerEngine { flows, known: Arc::default(), reading: Arc::default(), following: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The earliest deadline of an await that is known to this engine.
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.known().board.next_deadline()
+    }
+
+    /// How many awaits are open, as far as is known to this engine.
+    pub fn open_awaits(&self) -> usize {
+        self.known().board.len()
+    }
+
+    /// Takes what was read of the stream; what is known already is passed over.
+    fn take(&self, events: &Events) {
+        let mut known = self.known();
+        for event in events.iter().filter(|event| event.id > known.last).collect::<Vec<_>>() {
+            match snapshot_state(event).filter(|_| event.event_type == Board::SNAPSHOT) {
+                // What it stands for is in the board already, unless it was trimmed before it was read.
+                Some((up_to, state)) => {
+                    if up_to > known.last
+                        && let Some(board) = Board::from_json(state)
+                    {
+                        known.board = board;
+                    }
+                    known.board.taken = 0;
+                }
+                None => known.board.apply(event),
+            }
+            known.last = event.id;
+        }
+    }
+
+    /// Reads the stream up to its end.
+    async fn catch_up(&self) -> Result<()> {
+        let _turn = self.reading.lock().await;
+        let after = self.known().last;
+        let stream = self.flows.triggers();
+        let query = Query { after: (after > EventId::MIN).then_some(after), ..Query::stream(&*stream) };
+        match self.flows.store().query(query).await {
+            Ok(events) => self.take(&events),
+            Err(error) if error.code() == Code::Trimmed => {
+                let (board, last) = self.flows.store().fold::<Board>(&stream).await?;
+                *self.known() = Known { board, last };
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Begins an await, or finds its record; then what was fired before it counts.
+    ///
+    /// # Errors
+    /// As [`FlowEngine::open_await`].
+    pub async fn open_await(&self, request: &AwaitRequest) -> Result<AwaitState> {
+        let (state, is_new) = self.flows.open_await(request).await?;
+        let looks_back = is_new && matches!(request.kind.as_str(), "trigger" | "event");
+        if !looks_back || state.state != AwaitPhase::Open {
+            return Ok(state);
+        }
+        self.catch_up().await?;
+        let since = match request.since {
+            Some(since) => since,
+            None => self.flows.began_at(&request.run_id).await?.previous().unwrap_or(EventId::MIN),
+        };
+        let past = self.known().board.fired_since(&request.name, since);
+        if past.is_empty() {
+            return Ok(state);
+        }
+        // One that ended the await before this one does not end this one, too.
+        let used = self.flows.used_by_earlier(request).await?;
+        let past = match past.iter().position(|fired| used.as_deref() == Some(&fired.fire_id)) {
+            Some(at) => &past[at + 1..],
+            None => &past[..],
+        };
+        for fired in past {
+            let firing = Firing { id: &fired.fire_id, payload: fired.data.as_deref() };
+            let fired = self.flows.fire_await(&request.run_id, &state.await_id, firing, false).await?;
+            if matches!(fired, Fired::Taken { is_settled: true, .. }) {
+                break;
+            }
+        }
+        self.flows.await_state(&request.run_id, &state.await_id).await
+    }
+
+    /// Records a firing, and ends the awaits of this name in all runs. A second call with an idempotency key
+    /// finds the first's firing. `payload` is JSON text.
+    ///
+    /// # Errors
+    /// `Validation` for a name that can't be used, and those of appending.
+    pub async fn fire(&self, name: &str, payload: Option<&str>, idempotency_key: Option<&str>) -> Result<Outcome> {
+        if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+            let message = "The name of a trigger has 1 to 255 characters, none of them a control character.";
+            return Err(Error::new(Code::Validation, message));
+        }
+        let mut fire_id = Uuid::new_v4().to_string();
+        let data = Object::new().text("fireId", &fire_id).maybe_raw("data", payload).done();
+        let event = NewEvent::new("trigger.fired").with(Field::TriggerName, name).with_data(data);
+        let key = idempotency_key.map(|key| format!("fire:{name}:{key}"));
+        let options = AppendOptions { expected_last_id: None, idempotency_key: key };
+        let stored = self.flows.store().append(&self.flows.triggers(), event, options).await?;
+        let at = match &stored {
+            Receipt::One(id) => *id,
+            Receipt::Batch(ids) => ids.first().copied().unwrap_or_default(),
+            Receipt::Repeated(events) => {
+                let first = events.last().ok_or_else(|| Error::new(Code::Corrupt, "The first firing is gone."))?;
+                if let Some(id) = crate::run::data_text(first.data, "fireId") {
+                    fire_id = id;
+                }
+                first.id
+            }
+        };
+        self.catch_up().await?;
+        let mut outcome = self.work_off(name, &fire_id, payload).await?;
+        (outcome.fire_id, outcome.at) = (fire_id, at);
+        Ok(outcome)
+    }
+
+    /// Ends the awaits of a name with a firing, and records that this is done.
+    async fn work_off(&self, name: &str, fire_id: &str, payload: Option<&str>) -> Result<Outcome> {
+        let mut outcome = Outcome::default();
+        let mut gone = Vec::new();
+        let keys = self.known().board.of(name);
+        for (run_id, await_id) in &keys {
+            self.flows.owe(run_id).await?;
+            outcome.run_ids.push(run_id.to_string());
+            let firing = Firing { id: fire_id, payload };
+            match self.flows.fire_await(run_id, await_id, firing, true).await? {
+                Fired::Taken { job, .. } | Fired::Known(job) => outcome.jobs.extend(job),
+                Fired::Late => gone.push(note("trigger.resolved", run_id, await_id)),
+                // It may be about to be recorded; then it looks back, and finds this.
+                Fired::Unknown if self.flows.is_over(run_id).await? => {
+                    gone.push(note("trigger.resolved", run_id, await_id))
+                }
+                Fired::Unknown => {}
+            }
+        }
+        let data = Object::new().text("fireId", fire_id).number("awaits", keys.len() as u64).done();
+        gone.push(NewEvent::new("trigger.processed").with(Field::TriggerName, name).with_data(data));
+        self.flows.store().append_batch(&self.flows.triggers(), gone, AppendOptions::default()).await?;
+        Ok(outcome)
+    }
+
+    /// Finishes what someone fired so many milliseconds ago and did not finish.
+    ///
+    /// # Errors
+    /// Those of reading and appending.
+    pub async fn finish_firings(&self, older_than_ms: u64) -> Result<Due> {
+        self.catch_up().await?;
+        let before = self.flows.store().now_ms().saturating_sub(older_than_ms);
+        let pending = self.known().board.pending(before);
+        let mut due = Due::default();
+        for fired in pending {
+            let outcome = self.work_off(&fired.name, &fired.fire_id, fired.data.as_deref()).await?;
+            due.jobs.extend(outcome.jobs);
+            due.run_ids.extend(outcome.run_ids);
+        }
+        due.next_ms = self.next_deadline();
+        Ok(due)
+    }
+
+    /// Sees to all deadlines that have passed, in their order.
+    ///
+    /// # Errors
+    /// Those of reading and appending; what was not seen to is seen to the next time.
+    pub async fn fire_due(&self) -> Result<Due> {
+        self.catch_up().await?;
+        let mut result = Due::default();
+        let due = self.known().board.due(self.flows.store().now_ms());
+        for (_, (run_id, await_id)) in due {
+            self.flows.owe(&run_id).await?;
+            result.run_ids.push(run_id.to_string());
+            result.jobs.extend(self.flows.expire_await(&run_id, &await_id).await?);
+        }
+        self.catch_up().await?;
+        result.next_ms = self.next_deadline();
+        self.compact_if_long().await?;
+        Ok(result)
+    }
+
+    /// Ends an await with a payload (JSON text), or hands it to the handler that judges it. `None`: it was
+    /// over before.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown run, and those of appending.
+    pub async fn resolve_await(&self, run_id: &str, await_id: &str, payload: Option<&str>) -> Result<Option<Vec<Job>>> {
+        self.flows.owe(run_id).await?;
+        let id = Uuid::new_v4().to_string();
+        match self.flows.fire_await(run_id, await_id, Firing { id: &id, payload }, true).await? {
+            Fired::Taken { job, .. } | Fired::Known(job) => Ok(Some(job.into_iter().collect())),
+            Fired::Late => Ok(None),
+            Fired::Unknown => {
+                // An unknown run is an error of the caller.
+                self.flows.awaits(run_id).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Waits until others did something that matters here. `None`: the store was closed.
+    ///
+    /// # Errors
+    /// Those of reading; call again.
+    pub async fn follow(&self) -> Result<Option<Digest>> {
+        let mut following = self.following.lock().await;
+        if following.is_none() {
+            self.catch_up().await?;
+            let after = self.known().last;
+            let selector = Selector::Stream(self.flows.triggers().into());
+            *following = Some(self.flows.store().subscribe(selector, Some(after)).await?);
+        }
+        let Some(subscription) = following.as_mut() else { return Ok(None) };
+        match subscription.next().await? {
+            Delivery::Closed => Ok(None),
+            Delivery::CaughtUp => Ok(Some(Digest { next_ms: self.next_deadline(), ..Digest::default() })),
+            Delivery::Events(events) => {
+                self.take(&events);
+                let mut digest = Digest { next_ms: self.next_deadline(), ..Digest::default() };
+                for news in events.iter().filter_map(news) {
+                    match news {
+                        News::Woken(run_id, await_id) => digest.woken.push((run_id, await_id)),
+                        News::Ended(run_id) => digest.ended.push(run_id),
+                    }
+                }
+                Ok(Some(digest))
+            }
+        }
+    }
+
+    /// Keeps the stream short.
+    async fn compact_if_long(&self) -> Result<()> {
+        let is_long = {
+            let known = self.known();
+            !known.board.has_others && known.board.taken > COMPACT_FROM.max(2 * known.board.len() as u64)
+        };
+        if !is_long {
+            return Ok(());
+        }
+        match self.flows.store().compact::<Board>(&self.flows.triggers()).await {
+            // Others write all the time: the next time.
+            Err(error) if error.code() == Code::Conflict => Ok(()),
+            outcome => {
+                outcome?;
+                self.catch_up().await
+            }
+        }
+    }
+}
