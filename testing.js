@@ -1,1 +1,1 @@
-export { VirtualClock } from './dist/testing.js'
+export { createTestRuntime, exportRun, replay, VirtualClock } from './dist/testing.js'

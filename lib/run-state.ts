@@ -43,6 +43,11 @@ export class RunState implements Pick<surface.RunState, keyof surface.RunState> 
     return new RunState(home, { ...envelope, runId })
   }
 
+  /** The stream that holds a run. */
+  static streamOf(state: RunState): string {
+    return state.#stream
+  }
+
   async get(key: string, options?: ReadOptions): Promise<unknown> {
     const value = this.#peek(key, options) ?? (await this.#get(key, options))
     return value === '' ? undefined : JSON.parse(value)

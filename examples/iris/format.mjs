@@ -43,9 +43,35 @@ export function eventText(event) {
     case 'log.warn':
     case 'log.error':
       return event.data.message
+    case 'flow.started':
+      return valueText(event.data.input ?? '')
+    case 'flow.completed':
+    case 'flow.step.completed':
+      return valueText(event.data.result ?? '')
+    case 'flow.step.started':
+      return event.workerId ? `by ${event.workerId}` : ''
+    case 'flow.step.paused':
+    case 'flow.step.resumed':
+      return event.data.awaitId
+    case 'emit':
+      return emitText(event.data)
+    case 'trigger.awaiting':
+      return `${event.triggerName}${event.data.deadline ? `, until ${event.data.deadline}` : ''}`
+    case 'trigger.fired':
+      return `${event.triggerName}: ${valueText(event.data.data ?? event.data.payload ?? '')}`
     default:
       return isObject(event.data) ? Object.values(event.data).map(valueText).join(' ') : ''
   }
+}
+
+/**
+ * The members of a payload stand beside the name, or the payload as a whole does.
+ *
+ * @param {import('nuxt-queue-core').EventMap['emit']} data
+ */
+function emitText({ name, payload, ...members }) {
+  const text = valueText(payload ?? members)
+  return text === '' ? name : `${name}: ${text}`
 }
 
 /** @param {number} milliseconds */

@@ -1,44 +1,69 @@
 // @ts-check
 /**
- * Trains a classifier on Fisher's Iris data as one flow run, then looks at the run from every side:
+ * Trains a classifier on Fisher's Iris data as one run of a flow, approves it, then looks at the run from every side:
  * timeline, state half-way, difference between two epochs, final state.
  *
  *     node examples/iris/run.mjs                                     in memory
  *     REDIS_URL=redis://127.0.0.1:6379 node examples/iris/run.mjs    on Redis
  */
-import { readFile } from 'node:fs/promises'
-import { EventStore, reduceRun } from 'nuxt-queue-core'
-import { trainIris } from './flow.mjs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { open, reduceRun } from 'nuxt-queue-core'
+import { APPROVAL, irisFlow, irisSteps, SETTINGS } from './flow.mjs'
+import { explainFailure, ignoreClosedOutput } from './process.mjs'
 import { redisLines } from './redis-view.mjs'
 import { curveLine, diffLines, keyLine, stateLines, statusLine, summaryLine } from './report.mjs'
 import { heading, openTerminal } from './terminal.mjs'
 import { timelineLines } from './timeline.mjs'
+import { firstEvent, runEnds } from './wait.mjs'
 
-/** @typedef {import('./flow.mjs').IrisState} IrisState */
+/**
+ * @typedef {import('nuxt-queue-core').EventStore} EventStore
+ * @typedef {import('./flow.mjs').IrisState} IrisState
+ */
 
 const terminal = openTerminal(process.stdout, process.env)
 const redisUrl = process.env.REDIS_URL || undefined
 
+/** How long the human takes. */
+const THINKS_MS = 250
+
 async function main() {
-  const csv = await readFile(new URL('iris.csv', import.meta.url), 'utf8')
-  const store = await EventStore.open(redisUrl ? { adapter: 'redis', redis: { url: redisUrl } } : {})
+  const core = await open({ eventStore: redisUrl ? { adapter: 'redis', redis: { url: redisUrl } } : {} })
   try {
-    const runId = `iris-${Date.now().toString(36)}`
+    core.flows.define(irisFlow)
+    await core.worker('ml', irisSteps)
     const began = performance.now()
-    const result = await trainIris(store, runId, csv)
-    const milliseconds = performance.now() - began
-    await report(store, runId, { ...result, milliseconds })
+    const runId = `iris-${Date.now().toString(36)}`
+    await core.flows.start(irisFlow.name, SETTINGS, { runId })
+    await firstEvent(core.store, runId, ({ type }) => type === 'trigger.awaiting')
+    await approve(core, runId)
+    await runEnds(core.store, runId)
+    await report(core.store, runId, performance.now() - began - THINKS_MS)
   } finally {
-    await store.close()
+    await core.close()
+  }
+}
+
+/**
+ * The human: sees what waits, thinks, answers. In an application this is a page with a button.
+ *
+ * @param {import('nuxt-queue-core').QueueCore} core
+ * @param {string} runId
+ */
+async function approve({ triggers }, runId) {
+  const open = await triggers.awaits(runId)
+  await sleep(THINKS_MS)
+  for (const { awaitId, triggerName } of open) {
+    if (triggerName === APPROVAL) await triggers.resolveAwait(runId, awaitId, { approved: true, by: 'Ada' })
   }
 }
 
 /**
  * @param {EventStore} store
  * @param {string} runId
- * @param {{ accuracy: number, milliseconds: number }} result
+ * @param {number} milliseconds
  */
-async function report(store, runId, result) {
+async function report(store, runId, milliseconds) {
   const stream = `nq:flow:${runId}`
   const events = await store.query({ stream })
   print([
@@ -49,11 +74,12 @@ async function report(store, runId, result) {
   ])
   print([
     heading(terminal, 'Timeline', 'store.query({ stream })'),
-    ...timelineLines(terminal, events, { head: 14, tail: 12 }),
+    ...timelineLines(terminal, events, { head: 15, tail: 27 }),
   ])
   const halfway = await reportState(store, runId)
   if (redisUrl) print(await redisLines(terminal, redisUrl, stream, [events[0].id, halfway]))
-  print([summaryLine(terminal, { ...result, events: events.length })])
+  const accuracy = Number(await store.state(runId).get('accuracy'))
+  print([summaryLine(terminal, { accuracy, milliseconds, events: events.length })])
 }
 
 /**
@@ -90,23 +116,5 @@ function print(lines) {
   console.log(`${lines.join('\n')}\n`)
 }
 
-/**
- * One line: the code and what happened, without the user and password that a URL may hold.
- *
- * @param {unknown} error
- */
-function explain(error) {
-  const { code = 'ERROR', message } = /** @type {NodeJS.ErrnoException} */ (error)
-  const login = redisUrl?.match(/\/\/(.+)@/)?.[1]
-  const shown = login ? message.replaceAll(login, '***') : message
-  const text = shown.replace(/\s+/g, ' ')
-  console.error(`${terminal.paint('The demo failed', 'red', 'bold')} (${code}): ${text}`)
-  process.exitCode = 1
-}
-
-// A reader that has seen enough, such as `head`, is no failure.
-process.stdout.on('error', (error) => {
-  if (/** @type {NodeJS.ErrnoException} */ (error).code === 'EPIPE') process.exit(0)
-  throw error
-})
-main().catch(explain)
+ignoreClosedOutput()
+main().catch((error) => explainFailure(terminal, error))

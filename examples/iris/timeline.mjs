@@ -13,7 +13,9 @@ import { line } from './terminal.mjs'
 const FAMILIES = /** @type {{ prefix: string, mark: string, style: Style[] }[]} */ ([
   { prefix: 'flow.step.', mark: '◆', style: ['cyan'] },
   { prefix: 'flow.', mark: '●', style: ['magenta', 'bold'] },
+  { prefix: 'emit', mark: '◇', style: ['cyan'] },
   { prefix: 'state.', mark: '▪', style: ['yellow'] },
+  { prefix: 'trigger.', mark: '◈', style: ['green'] },
   { prefix: 'log.debug', mark: '·', style: ['dim'] },
   { prefix: 'log.error', mark: '·', style: ['red'] },
   { prefix: '', mark: '·', style: ['blue'] },

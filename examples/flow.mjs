@@ -1,0 +1,33 @@
+import { open } from 'nuxt-queue-core'
+
+const core = await open()
+core.flows.define({
+  name: 'order',
+  entry: { step: 'pack', queue: 'orders' },
+  steps: {
+    pack: { queue: 'orders', emits: ['packed'] },
+    ship: { queue: 'orders', subscribes: ['packed'] },
+  },
+})
+await core.worker('orders', {
+  pack: async ({ items }, { flow }) => flow.emit('packed', { parcels: Math.ceil(items / 2) }),
+  ship: async ({ parcels }, { flow, state }) => {
+    const { by } = await flow.await('picked.up', { timeout: '2d' })
+    await state.set('shipped', { parcels, by })
+  },
+})
+const { runId } = await core.flows.start('order', { items: 3 })
+const done = new Promise((resolve) => {
+  core.store.subscribe(
+    `nq:flow:${runId}`,
+    ({ type, triggerName }) => {
+      if (type === 'trigger.awaiting') core.flows.emit(runId, triggerName, { by: 'bike' })
+      if (type === 'flow.completed') resolve()
+    },
+    { after: '0-0' },
+  )
+})
+await done
+for (const event of await core.store.query({ stream: `nq:flow:${runId}` }))
+  console.log(event.id, event.type, event.data)
+await core.close()
