@@ -1622,6 +1622,11 @@ export interface TriggerConfig {
 export interface JobConfig {
   /** On Redis: what the names of BullMQ's keys begin with. Default: BullMQ's own, `'bull'`. */
   prefix?: string
+  /**
+   * On Redis: how long a worker may give no sign of life before its steps are run by another: milliseconds, or text.
+   * Default `'30s'`. A handler that keeps Node's thread for longer than that counts as gone, too.
+   */
+  stallTimeout?: number | string
 }
 
 /** Logs of runs. */

@@ -33,7 +33,7 @@ const CONFIG = object({
   eventStore: any,
   flows: object({ suspendAfter: duration }),
   triggers: object({ enabled: flag, baseUrl: url, secret }),
-  jobs: object({ prefix: text }),
+  jobs: object({ prefix: text, stallTimeout: duration }),
   state: object({ provider: oneOf('eventStore', 'redis', 'dual') }),
   logging: object({
     routing: oneOf('internal', 'external', 'both', 'console'),
@@ -52,7 +52,7 @@ export interface CoreOptions {
   prefix: string
   instanceId: string
   isShared: boolean
-  jobsPrefix: string | undefined
+  jobs: { prefix?: string; stallTimeout?: number }
   logLevel: LogEntry['level'] | undefined
   suspendAfter: number
   /** The URL that ends with a token. */
@@ -76,11 +76,18 @@ export function readConfig(config: QueueConfig): CoreOptions {
     prefix: eventStore.prefix ?? 'nq',
     instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     isShared,
-    jobsPrefix: jobs?.prefix,
+    jobs: readJobs(jobs),
     logLevel: logging?.level,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
+  }
+}
+
+function readJobs({ prefix, stallTimeout }: NonNullable<QueueConfig['jobs']> = {}): CoreOptions['jobs'] {
+  return {
+    ...(prefix !== undefined && { prefix }),
+    ...(stallTimeout !== undefined && { stallTimeout: toDuration(stallTimeout, 'jobs.stallTimeout') }),
   }
 }
 
