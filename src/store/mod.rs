@@ -204,6 +204,11 @@ impl EventStore {
         &self.shared.prefix
     }
 
+    /// Whether the backend belongs to this store alone and answers at once.
+    pub fn is_local(&self) -> bool {
+        self.shared.backend.is_local()
+    }
+
     /// The present instant of the store's clock, in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.shared.clock.now_ms()
