@@ -42,8 +42,11 @@ import type { VirtualClock } from './testing.js'
  * ```
  */
 export interface EventMap {
-  /** A run began. `input` is what it was started with; `triggeredBy` and `fireId` name what started it. */
-  'flow.started': { input?: unknown; triggeredBy?: string; fireId?: string }
+  /**
+   * A run began. `input` is what it was started with; `triggeredBy` and `fireId` name what started it. `flow` is its
+   * plan: the steps of its flow as they were then.
+   */
+  'flow.started': { input?: unknown; triggeredBy?: string; fireId?: string; flow?: Record<string, unknown> }
   /** A run ended well. */
   'flow.completed': { result?: unknown }
   /** A run ended with an error. `error` is the message, `failedStep` the step that gave up. */
@@ -65,6 +68,8 @@ export interface EventMap {
   'flow.step.paused': { awaitId: string }
   /** A step goes on after the await of this id. */
   'flow.step.resumed': { awaitId: string }
+  /** The job of a step that waits has ended; another goes on with it when there is something to go on with. */
+  'flow.step.suspended': Record<string, unknown> | undefined
   /** A step emitted `name` to the steps that subscribe to it, with a payload or with keys of its own. */
   emit: { name: string; payload?: unknown; [key: string]: unknown }
 
@@ -109,16 +114,37 @@ export interface EventMap {
   'trigger.subscribed': { flowName: string; mode?: 'auto' | 'manual' }
   /** A flow no longer subscribes to a trigger. */
   'trigger.unsubscribed': { flowName: string }
-  /** A trigger fired. `scheduledTime` (ISO 8601) is the instant that was due, `userId` who ran it by hand. */
-  'trigger.fired': { fireId: string; payload?: unknown; scheduledTime?: string; userId?: string; awaitId?: string }
+  /**
+   * A trigger fired. `scheduledTime` (ISO 8601) is the instant that was due, `userId` who ran it by hand. In the stream of a run:
+   * the await `awaitId` has its answer, `data`.
+   */
+  'trigger.fired': {
+    fireId?: string
+    payload?: unknown
+    scheduledTime?: string
+    userId?: string
+    awaitId?: string
+    data?: unknown
+  }
+  /** An await was offered an answer, which its step has to judge. */
+  'trigger.offered': { awaitId: string; offerId: string; data?: unknown }
   /** A firing was handed to every subscribed flow. */
   'trigger.processed': { fireId: string; runs: Array<{ flowName: string; runId: string }> }
-  /** A firing that was due did not happen, and why. */
-  'trigger.skipped': { reason: string; fireId?: string; scheduledTime?: string }
+  /** A firing that was due did not happen, or an await did not take what it was offered, and why. */
+  'trigger.skipped': { reason: string; fireId?: string; scheduledTime?: string; awaitId?: string; offerId?: string }
   /** A firing could not be processed. */
   'trigger.failed': { error: string; stack?: string; fireId?: string }
-  /** A run waits for a trigger, until `deadline` (ISO 8601) if there is one. */
-  'trigger.awaiting': { awaitId: string; deadline?: string; data?: unknown }
+  /**
+   * A run waits for a trigger, until `deadline` (ISO 8601) if there is one. `conditional`: its step judges what it is
+   * offered.
+   */
+  'trigger.awaiting': {
+    awaitId: string
+    kind?: 'trigger' | 'event' | 'time' | 'webhook'
+    deadline?: string
+    data?: unknown
+    conditional?: boolean
+  }
   /** An await got its answer. */
   'trigger.resolved': { awaitId: string; fireId?: string; data?: unknown }
   /** An await's deadline passed first. */
@@ -1062,6 +1088,666 @@ export class RunLogger {
   flush(): Promise<void>
 }
 
+// ------------------------------------------------------------------ schemas
+
+/**
+ * A schema of zod, valibot, arktype or whatever else follows Standard Schema ({@link https://standardschema.dev}).
+ *
+ * @typeParam Input What it takes.
+ * @typeParam Output What it makes of it.
+ */
+export interface StandardSchema<Input = unknown, Output = Input> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
+    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+  }
+}
+
+/** What a {@link StandardSchema} says of a value. */
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | {
+      readonly issues: ReadonlyArray<{
+        readonly message: string
+        readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined
+      }>
+    }
+
+/** What a schema makes of a value. */
+export type SchemaOutput<S> = S extends StandardSchema<infer _Input, infer Output> ? Output : unknown
+
+// ------------------------------------------------------------------ flows
+
+/** How long a step rests before it is tried again. */
+export interface Backoff {
+  /** `'fixed'`: the same each time. `'exponential'` (default): twice as long each time. */
+  type?: 'fixed' | 'exponential'
+  /** The first pause: milliseconds, or text such as `'5s'`. Default: a second. */
+  delay?: number | string
+  /** The longest pause: milliseconds, or text such as `'10m'`. Default: a minute. */
+  maxDelay?: number | string
+}
+
+/** A step of a {@link FlowDefinition}. */
+export interface FlowStep {
+  /** The queue whose workers run it. */
+  queue: string
+  /**
+   * The events that it runs on, as steps emit them. It runs once a run, when all of them have come. Its input is the
+   * payload of the event, or, for several, an object of their payloads by name.
+   */
+  subscribes?: string[]
+  /** The events that it may emit. Default: any that a step of the flow subscribes to. */
+  emits?: string[]
+  /** The version of its code. */
+  version?: string
+  /** How often it is tried before the run fails, a whole number from 1. Default 1. */
+  maxAttempts?: number
+  /** How long it rests between two tries. */
+  backoff?: Backoff
+  /**
+   * What its input has to be. Checked before its handler is called, which gets what the schema makes of it; an input
+   * that doesn't fit fails the step for good.
+   */
+  schema?: StandardSchema
+}
+
+/**
+ * What a flow consists of: steps, and the events that lead from one to the next.
+ *
+ * @example
+ * ```ts
+ * const flow: FlowDefinition = {
+ *   name: 'train',
+ *   entry: { step: 'fit', queue: 'ml' },
+ *   steps: {
+ *     fit: { queue: 'ml', emits: ['fitted'], maxAttempts: 3, backoff: { delay: '5s' } },
+ *     report: { queue: 'mail', subscribes: ['fitted'] },
+ *   },
+ * }
+ * ```
+ */
+export interface FlowDefinition {
+  /** Its name, unlike that of any other flow. */
+  name: string
+  /**
+   * The step that runs first, with what the run is started with as its input. `schema`: what that has to be; a start
+   * with anything else is refused. More about the step may stand in `steps`.
+   */
+  entry: { step: string; queue: string; schema?: StandardSchema }
+  /** Its steps by name. */
+  steps: Record<string, FlowStep>
+  /** Events that are emitted into its runs from outside, by {@link FlowEngine.emit}, beside those of its steps. */
+  accepts?: string[]
+  /** The triggers that start a run of it. Recorded; nothing acts on it in this version. */
+  triggers?: { subscribe: string[]; mode?: 'auto' | 'manual' }
+}
+
+/** A step that is to be run, as a queue holds it. */
+export interface StepJob {
+  /** The queue. */
+  queue: string
+  /** The step. */
+  name: string
+  /** The same for the same work, so that handing it over twice makes no second job. */
+  jobId: string
+  /** What it is about. `attempt` counts tries from 1. */
+  data: { runId: string; flowName: string; input: unknown; attempt: number }
+}
+
+/** Options of {@link FlowEngine.start}. */
+export interface StartOptions {
+  /**
+   * The id of the run. A second start with the same id begins no second run. Default: a random one.
+   */
+  runId?: string
+  /** What started it, as {@link RunStatus.triggeredBy} tells it. */
+  triggeredBy?: string
+}
+
+/**
+ * Starts runs of flows and tells how they stand, as `flows` of what {@link open} gives.
+ *
+ * All it knows of a run stands in the run's stream, the definition included that it was started with: every instance
+ * comes to the same verdict, and a run that is under way stays with its definition when another is deployed.
+ *
+ * @example
+ * ```ts
+ * core.flows.define(flow)
+ * const { runId } = await core.flows.start('train', { epochs: 40 })
+ * (await core.flows.status(runId))?.status // 'running'
+ * ```
+ */
+export class FlowEngine {
+  private constructor()
+
+  /**
+   * Makes a flow known to this process. Every process that starts runs of it has to define it; a worker needs the
+   * definition only for its schemas.
+   *
+   * @param options `replace`: take the place of another definition of this name. Without it, only the same definition
+   * may be given again.
+   * @throws `NQ_VALIDATION` for a definition that can't work: it names what leads nowhere. `NQ_CONFLICT` for another
+   * definition of the same name.
+   */
+  define(flow: FlowDefinition, options?: { replace?: boolean }): void
+
+  /**
+   * Starts a run. It is recorded first and then handed to a worker, so it is under way even if the process ends.
+   *
+   * @param input JSON: what the entry step gets.
+   * @returns When the run is recorded and its first step is in its queue.
+   * @throws `NQ_NOT_FOUND` for a flow that is not defined here; `NQ_VALIDATION` for an input that the entry's schema
+   * refuses, with every issue as `path: message`; `NQ_INVALID_EVENT` for one that JSON can't hold; `NQ_UNAVAILABLE` if
+   * the store or the queue can't be reached (if only the queue, the run is recorded and begins later by itself).
+   */
+  start(flowName: string, input?: unknown, options?: StartOptions): Promise<{ runId: string }>
+
+  /**
+   * Emits an event into a run: steps that now have all that they subscribe to are queued, and awaits of the event are
+   * answered.
+   *
+   * @param payload JSON.
+   * @returns The jobs that were queued because of it.
+   * @throws `NQ_NOT_FOUND` for an unknown run, `NQ_CONFLICT` for one that has ended, `NQ_VALIDATION` for an event that
+   * its flow does not know, otherwise as {@link FlowEngine.start}.
+   */
+  emit(runId: string, name: string, payload?: unknown): Promise<StepJob[]>
+
+  /**
+   * Cancels a run. What it waits for is canceled, its handlers see it as `ctx.signal`, and what they do from now on
+   * no longer counts.
+   *
+   * @returns `false` if it has ended already.
+   * @throws `NQ_NOT_FOUND` for an unknown run.
+   */
+  cancel(runId: string, reason?: string): Promise<boolean>
+
+  /** How a run stands, or `undefined` if it is unknown. */
+  status(runId: string): Promise<RunStatus | undefined>
+
+  /**
+   * The runs of a flow, latest first.
+   *
+   * @param options `limit`: at most so many, from 1 on; default: all. `offset`: leave out so many; default 0.
+   */
+  runs(flowName: string, options?: { limit?: number; offset?: number }): Promise<RunStatus[]>
+
+  /**
+   * What a run is doing and what it waits for, in a few lines for people.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown run.
+   */
+  explain(runId: string): Promise<string>
+}
+
+// ------------------------------------------------------------------ triggers and awaits
+
+/** One firing of a trigger. */
+export interface Firing {
+  /** Its id. */
+  fireId: string
+  /** The trigger. */
+  triggerName: string
+  /** `processed`: everyone who waited for it has it. */
+  status: 'fired' | 'processed' | 'failed' | 'skipped'
+  /** When it fired, ISO 8601. */
+  timestamp: string
+  /** Its payload. */
+  data?: unknown
+  /** The runs that it started; none in this version. */
+  runs: Array<{ flowName: string; runId: string }>
+  /** The runs that waited for it, by id. */
+  resumed: string[]
+  /** The instant that was due, ISO 8601. */
+  scheduledTime?: string
+  /** Why it was skipped or failed. */
+  reason?: string
+}
+
+/** A request over HTTP, whatever the server's framework. */
+export interface WebhookRequest {
+  /** `'POST'`, … */
+  method: string
+  /** The path of the URL. */
+  path: string
+  /** By name, in any case. */
+  headers: Record<string, string | string[] | undefined>
+  /** What follows the path, by name. */
+  query?: Record<string, string>
+  /** The bytes of the body, as they came. */
+  body: Uint8Array
+  /** The address of the sender. */
+  ip?: string
+}
+
+/** The answer to a {@link WebhookRequest}. */
+export interface WebhookResponse {
+  /** The status code. */
+  status: number
+  /** Names in lower case. */
+  headers: Record<string, string>
+  /** JSON text. */
+  body: string
+}
+
+/**
+ * Fires triggers and answers awaits, as `triggers` of what {@link open} gives.
+ *
+ * @example
+ * ```ts
+ * const [pending] = await core.triggers.awaits(runId)
+ * if (pending) await core.triggers.resolveAwait(runId, pending.awaitId, { approved: true })
+ * ```
+ */
+export class TriggerEngine {
+  private constructor()
+
+  /**
+   * Fires a trigger by name. Every run that awaits the name with `ctx.flow.await` gets the payload.
+   *
+   * @param payload JSON.
+   * @param options `idempotencyKey`: a second call with the same key fires nothing and gives the first firing.
+   * Remembered for 7 days.
+   * @throws `NQ_INVALID_EVENT` for a payload that JSON can't hold; `NQ_UNAVAILABLE` if store or queue can't be reached
+   * (if only the queue, the firing is recorded and takes effect later by itself).
+   */
+  emit(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<Firing>
+
+  /**
+   * What a run waits for, oldest first.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown run.
+   */
+  awaits(runId: string): Promise<RunStatus['awaits']>
+
+  /**
+   * Answers an await. If it has a filter or a schema, the step judges the answer, and goes on waiting if it doesn't
+   * fit.
+   *
+   * @param data JSON: what the await gives its step.
+   * @returns `false` if it was answered, timed out or canceled before.
+   * @throws `NQ_NOT_FOUND` for an unknown run or await.
+   */
+  resolveAwait(runId: string, awaitId: string, data?: unknown): Promise<boolean>
+
+  /**
+   * Cancels an await: in its step it throws `NQ_CANCELED`.
+   *
+   * @param reason Part of the error's message.
+   * @returns `false` if it was answered, timed out or canceled before.
+   * @throws `NQ_NOT_FOUND` for an unknown run or await.
+   */
+  cancelAwait(runId: string, awaitId: string, reason?: string): Promise<boolean>
+
+  /**
+   * Answers a request to a URL from {@link WorkerContext.await | ctx.await.getWebhookUrl()}. Let your server pass it every request
+   * to `/api/_triggers/await/…`. It never rejects because of what a sender sends.
+   *
+   * | status | when |
+   * |---|---|
+   * | 200 | the await has its answer, or its step judges it |
+   * | 400, 415 | the body is not JSON, or is not said to be |
+   * | 404 | the path is another, or the token is not one of ours |
+   * | 405 | the method is not POST |
+   * | 409 | the await was answered before, or is no longer waited for |
+   * | 410 | the run has ended, or is gone |
+   * | 413 | the body is over 1 MiB |
+   * | 503 | the step does not wait yet: send it again |
+   *
+   * @throws `NQ_CONFIG` without a secret (see {@link TriggerConfig.secret}), `NQ_VALIDATION` for a malformed request
+   * object, `NQ_UNAVAILABLE` if the store can't be reached.
+   * @example
+   * ```ts
+   * export default defineEventHandler(async (event) => {
+   *   const body = (await readRawBody(event, false)) ?? new Uint8Array()
+   *   const answer = await core.triggers.handleWebhook({ method: event.method, path: event.path, headers: getHeaders(event), body })
+   *   setResponseStatus(event, answer.status)
+   *   setResponseHeaders(event, answer.headers)
+   *   return answer.body
+   * })
+   * ```
+   */
+  handleWebhook(request: WebhookRequest): Promise<WebhookResponse>
+}
+
+/** Options that all awaits of an answer have. */
+export interface AwaitTimeout {
+  /** How long to wait: milliseconds, or text such as `'24h'`, `'7d'`, `'2w'`. Any length works. Default: for ever. */
+  timeout?: number | string
+  /** After that: `'throw'` (default) an error of code `NQ_TIMEOUT`, or `'resume'` with `undefined`. */
+  onTimeout?: 'throw' | 'resume'
+}
+
+/** Options of `ctx.flow.await`. */
+export interface AwaitOptions extends AwaitTimeout {
+  /** For those who list what a run waits for: what is to be approved, for one. JSON. */
+  data?: unknown
+  /**
+   * What the answer has to be. An answer that doesn't fit is recorded as skipped, with every issue, and the step goes
+   * on waiting. It gets what the schema makes of the answer, as JSON gives it back.
+   */
+  schema?: unknown
+  /** Which answers are meant, before `schema`. What it throws fails the step. */
+  // biome-ignore lint/suspicious/noExplicitAny: anyone may answer with anything
+  filter?: (payload: any) => boolean | Promise<boolean>
+  /** Take an answer that came before, from this point on. Default: since the run began. */
+  since?: Point
+}
+
+/** Options of `ctx.await.event`. */
+export interface EventAwaitOptions extends Omit<AwaitOptions, 'data'> {
+  /** The event, as `ctx.flow.emit` or {@link FlowEngine.emit} name it. */
+  type: string
+}
+
+/** Options of `ctx.await.webhook`. */
+export interface WebhookAwaitOptions extends AwaitTimeout {
+  /** A name for those who list what a run waits for. It does not change the URL. */
+  path?: string
+  /** As {@link AwaitOptions.schema}. */
+  schema?: unknown
+}
+
+/** What an await with the options `O` gives: by its schema if it has one, else `T`; maybe `undefined` if it goes on after a timeout. */
+export type Awaited<T, O> =
+  | (O extends { schema: StandardSchema<infer _Input, infer Output> } ? Output : T)
+  | (O extends { onTimeout: 'resume' } ? undefined : never)
+
+/**
+ * What the handler of a step is given beside its input.
+ *
+ * **Awaits.** A step that awaits holds no worker: after `suspendAfter` its job ends, and when the answer comes the
+ * handler is called again, from its beginning, maybe in another process. The same happens after a crash and after a
+ * deployment. Awaits that have their answer give it again at once, so the handler comes to where it was. For this it has
+ * to begin the same awaits in the same order each time: what decides about them should come from its input, its state,
+ * or earlier answers. If it doesn't, the step fails with `NQ_NONDETERMINISTIC`. What it does before an await may be
+ * done again. Log lines and values set in the state are not recorded twice; anything else should be harmless to repeat,
+ * or be a step of its own.
+ *
+ * @typeParam S The run's state, key by key.
+ * @example
+ * ```ts
+ * const approve: StepHandler<{ amount: number }> = async (input, ctx) => {
+ *   ctx.logger.info('asking for approval', { amount: input.amount })
+ *   const answer = await ctx.flow.await('manager.approval', {
+ *     timeout: '24h',
+ *     data: { amount: input.amount },
+ *     schema: z.object({ approved: z.boolean() }),
+ *   })
+ *   await ctx.state.set('approved', answer.approved)
+ *   if (answer.approved) await ctx.flow.emit('approved', { amount: input.amount })
+ * }
+ * ```
+ */
+export interface WorkerContext<S extends object = Record<string, unknown>> {
+  /** The run. */
+  runId: string
+  /** The run, by the name that the original module has for it. */
+  flowId: string
+  /** Its flow. */
+  flowName: string
+  /** The step. */
+  stepName: string
+  /** This try of the step. */
+  stepId: string
+  /** Which try it is, from 1. */
+  attempt: number
+  /** The job. */
+  jobId: string
+  /** The queue. */
+  queue: string
+  /** The state of the run. In an execution that repeats an earlier one, setting what is set already leaves no event. */
+  state: RunState<S>
+  /** The log of the run. */
+  logger: RunLogger
+  /**
+   * Aborted when what the handler does no longer counts, with a {@link NuxtQueueError} as its reason: the run was
+   * canceled or has failed (`NQ_CANCELED`), the step was suspended (`NQ_SUSPENDED`), the worker waits no longer for the
+   * handler to end (`NQ_CLOSED`).
+   */
+  signal: AbortSignal
+  /** The run and its events. */
+  flow: {
+    /**
+     * Emits an event to the steps and awaits of the run that wait for it. In an execution that repeats an earlier one,
+     * the n-th emit of a name is the same event as before.
+     *
+     * @throws `NQ_VALIDATION` for an event that the step may not emit.
+     */
+    emit(name: string, payload?: unknown): Promise<void>
+    /**
+     * Waits until the trigger `name` fires, or somebody answers this await.
+     *
+     * @throws `NQ_TIMEOUT` if the time is over, `NQ_CANCELED` if the await or the run was canceled.
+     */
+    // biome-ignore lint/suspicious/noExplicitAny: anyone may answer with anything
+    await<T = any, const O extends AwaitOptions = AwaitOptions>(name: string, options?: O): Promise<Awaited<T, O>>
+  }
+  /** Other things to wait for. All throw `NQ_CANCELED` if the await or the run was canceled. */
+  await: {
+    /** Waits for a while: milliseconds, or text such as `'90m'`. */
+    time(duration: number | string): Promise<void>
+    /** Waits until an instant: a `Date`, or ISO 8601 text as in {@link Query.startTime}. One that has passed is fine. */
+    until(date: Date | string): Promise<void>
+    /** Waits for an event that a step emits, or {@link FlowEngine.emit}. */
+    // biome-ignore lint/suspicious/noExplicitAny: a step may emit anything
+    event<T = any, const O extends EventAwaitOptions = EventAwaitOptions>(options: O): Promise<Awaited<T, O>>
+    /** Waits until somebody sends JSON to the URL of {@link getWebhookUrl}. */
+    // biome-ignore lint/suspicious/noExplicitAny: anyone may send anything
+    webhook<T = any, const O extends WebhookAwaitOptions = WebhookAwaitOptions>(options?: O): Promise<Awaited<T, O>>
+    /**
+     * The URL of the next `webhook()` of this step: `{baseUrl}/api/_triggers/await/{token}`. Ask for it before you wait.
+     * Nobody can guess it, and who has it can answer once.
+     *
+     * @throws `NQ_CONFIG` on Redis without a secret (see {@link TriggerConfig.secret}).
+     */
+    getWebhookUrl(): string
+  }
+}
+
+/**
+ * Does the work of a step. What it returns is the step's result, as JSON.
+ *
+ * If it throws, the step is tried again as its flow says (`maxAttempts`, `backoff`), then the run fails. An error named
+ * `UnrecoverableError`, or with `retryable: false`, fails it at once.
+ *
+ * @typeParam Input What the step works on.
+ * @typeParam S The run's state, key by key.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: handlers of one worker take what each of them takes
+export type StepHandler<Input = any, S extends object = any> = (input: Input, ctx: WorkerContext<S>) => unknown
+
+// ------------------------------------------------------------------ everything wired
+
+/** Configuration of {@link open}, of the same shape as the key `queue` of a Nuxt configuration. */
+export interface QueueConfig {
+  /** Where events live. Default: in memory. */
+  eventStore?: StoreOptions
+  /** How flows run. */
+  flows?: FlowConfig
+  /** Triggers and awaits. */
+  triggers?: TriggerConfig
+  /** The queues of steps. */
+  jobs?: JobConfig
+  /** Logs of runs. */
+  logging?: LoggingConfig
+  /** This process among others. */
+  registry?: RegistryConfig
+  /** Accepted, without effect in this version: state is kept in events. */
+  state?: { provider?: 'eventStore' | 'redis' | 'dual' }
+  /** The clock of everything: deadlines, back-offs, and that of the store. Default: the system's. */
+  clock?: VirtualClock
+}
+
+/** How flows run. */
+export interface FlowConfig {
+  /**
+   * How long a step may wait before its job ends and its handler is given up, to be called again when the answer comes:
+   * milliseconds, or text. Default `'30s'`. Any call of the context begins it anew. Timers and requests of the handler's
+   * own are not seen: a handler should not have them running while it awaits.
+   */
+  suspendAfter?: number | string
+}
+
+/** Triggers and awaits. */
+export interface TriggerConfig {
+  /** Accepted, without effect in this version: triggers are always there. */
+  enabled?: boolean
+  /** What URLs for others begin with, such as `'https://app.example.com'`. Default: nothing, they begin with their path. */
+  baseUrl?: string
+  /**
+   * Signs the URLs of awaits, so that nobody can make one up. The same for all instances; a long random text. Default:
+   * the environment variable `NUXT_QUEUE_SECRET`; in memory without that, something random. It appears in no event, log
+   * or error. With another secret, URLs that were given out before no longer work.
+   */
+  secret?: string
+}
+
+/** The queues of steps. */
+export interface JobConfig {
+  /** On Redis: what the names of BullMQ's keys begin with. Default: BullMQ's own, `'bull'`. */
+  prefix?: string
+}
+
+/** Logs of runs. */
+export interface LoggingConfig {
+  /** The least urgent level that is recorded. Default `'debug'`. */
+  level?: LogEntry['level']
+  /** Accepted, without effect in this version: logs are events of the run. */
+  routing?: 'internal' | 'external' | 'both' | 'console'
+  /** Accepted, without effect in this version. */
+  external?: { level?: LogEntry['level']; adapter?: 'console' | ((entry: LogEntry) => void) }
+  /** Accepted, without effect in this version. */
+  sampling?: { rate: number; alwaysLog?: string[] }
+}
+
+/** This process among others. */
+export interface RegistryConfig {
+  /** The name of this process in events, unlike that of any other. Default: the host's name and something random. */
+  instanceId?: string
+  /** Accepted, without effect in this version. */
+  version?: string
+  /** Accepted, without effect in this version. */
+  heartbeatInterval?: number
+  /** Accepted, without effect in this version. */
+  heartbeatTimeout?: number
+}
+
+/** Options of {@link QueueCore.worker}. */
+export interface WorkerOptions {
+  /**
+   * How many handlers work at the same time, from 1 on. Default 10. In memory, one that waits in an await makes room for
+   * another; on Redis it does so when it is suspended.
+   */
+  concurrency?: number
+  /** The process, in events. Default: that of the core. */
+  instanceId?: string
+  /** The worker, in events. Default: the instance's name and something random. */
+  workerId?: string
+  /** As {@link FlowConfig.suspendAfter}, for this worker. */
+  suspendAfter?: number | string
+  /**
+   * How long `close()` waits for handlers: milliseconds, or text. Default `'30s'`. Then `ctx.signal` is aborted, and a
+   * second later their jobs are given back, to be run by others.
+   */
+  closeTimeout?: number | string
+}
+
+/** A worker of a queue. While one is open, Node stays alive. */
+export interface Worker {
+  /**
+   * Takes no new job, suspends handlers that wait in an await, and resolves when the others have ended. A second call
+   * resolves with the first.
+   */
+  close(): Promise<void>
+}
+
+/** What to find in the log of a run. */
+export interface LogQuery {
+  /** The run. */
+  runId: string
+  /** Only these levels: `'debug'`, `'info'`, `'warn'`, `'error'`. Default: all. */
+  level?: string | string[]
+  /** Only lines of this step. */
+  stepName?: string
+  /** Only lines of this process. */
+  instanceId?: string
+  /** Only lines of this instant or later. */
+  startTime?: Time
+  /** Only lines of this instant or earlier. */
+  endTime?: Time
+  /** At most so many, from 1 on. Default: all. */
+  limit?: number
+  /** `'asc'`: oldest first (default). `'desc'`: newest first, so that `limit` keeps the newest. */
+  order?: 'asc' | 'desc'
+}
+
+/** The logs of runs. */
+export interface Logs {
+  /**
+   * Lines of the log of a run; none for an unknown run. Reads what the original module wrote, too.
+   *
+   * @throws `NQ_VALIDATION` for a malformed filter.
+   */
+  query(filter: LogQuery): Promise<LogEntry[]>
+}
+
+/** What {@link open} gives: a store, and all that is built upon it. */
+export interface QueueCore {
+  /** The event store. */
+  readonly store: EventStore
+  /** Flows and their runs. */
+  readonly flows: FlowEngine
+  /** Triggers and awaits. */
+  readonly triggers: TriggerEngine
+  /** Logs of runs. */
+  readonly logs: Logs
+
+  /**
+   * Runs steps of a queue in this process: of all flows, in memory those of this core, on Redis those of all instances,
+   * through BullMQ (an optional peer dependency).
+   *
+   * @param handlers By the name of their step; by `flow/step` where a queue holds steps of the same name of several
+   * flows. A step without a handler here is left to other instances.
+   * @returns When it works.
+   * @throws `NQ_VALIDATION` for malformed arguments; `NQ_CONFIG` if BullMQ is missing; `NQ_UNAVAILABLE` if the queue
+   * can't be reached.
+   * @example
+   * ```ts
+   * const worker = await core.worker('ml', {
+   *   fit: async (input, ctx) => {
+   *     await ctx.state.set('status', 'training')
+   *     await ctx.flow.emit('fitted', { accuracy: 0.95 })
+   *   },
+   * })
+   * ```
+   */
+  worker(queue: string, handlers: Record<string, StepHandler>, options?: WorkerOptions): Promise<Worker>
+
+  /**
+   * Closes workers, timers, queues and the store, in this order. A second call resolves with the first.
+   */
+  close(): Promise<void>
+}
+
+/**
+ * Opens a store and all that is built upon it, wired from one configuration. A core does not keep Node alive by itself;
+ * its workers do.
+ *
+ * @throws `NQ_CONFIG` for options that can't work; otherwise as {@link EventStore.open}.
+ * @example
+ * ```ts
+ * const core = await open({ eventStore: { adapter: 'redis' }, triggers: { baseUrl: 'https://app.example.com' } })
+ * core.flows.define({ name: 'hello', entry: { step: 'greet', queue: 'main' }, steps: {} })
+ * await core.worker('main', { greet: async (input, ctx) => ctx.logger.info(`Hello ${input.name}`) })
+ * const { runId } = await core.flows.start('hello', { name: 'Ada' })
+ * ```
+ */
+export function open(config?: QueueConfig): Promise<QueueCore>
+
 // ------------------------------------------------------------------ diagnostics
 
 /** How urgent a diagnostic is, most urgent first. */
@@ -1117,16 +1803,19 @@ export function onDiagnostic(callback: (diagnostic: Diagnostic) => void, options
  * - `NQ_INVALID_EVENT`: stream name, type, envelope or payload can't be stored.
  * - `NQ_VALIDATION`: an argument is malformed: query, id, time, limit, point, key, score.
  * - `NQ_TOO_LARGE`: the event is over `limits.maxEventBytes`.
- * - `NQ_CONFLICT`: `expectedLastId` no longer holds.
+ * - `NQ_CONFLICT`: `expectedLastId` no longer holds, or a run or step is no longer in a state that allows it.
  * - `NQ_UNAVAILABLE`: the backend can't be reached.
- * - `NQ_TIMEOUT`: a deadline passed; the message says whether the outcome is unknown or nothing was stored.
+ * - `NQ_TIMEOUT`: a deadline passed; of an append or a read (the message says whether the outcome is unknown or nothing
+ *   was stored), or of an await.
  * - `NQ_CLOSED`: the store was closed.
  * - `NQ_CONFIG`: the options can't work, or name something that this version does not have.
  * - `NQ_BACKEND`: the backend answered, and refused (wrong kind of key, out of memory, read only, no permission).
  * - `NQ_CORRUPT`: stored data can't be read as what it should be.
  * - `NQ_TRIMMED`: events that were asked for by `after` were replaced by a compaction's snapshot.
- * - `NQ_NOT_FOUND`: the run, step, await or flow is not known.
- * - `NQ_NONDETERMINISTIC`: a step that runs again awaits something else than its record says.
+ * - `NQ_NOT_FOUND`: there is no such flow, step, run or await.
+ * - `NQ_CANCELED`: the await or its run was canceled, or the run has failed.
+ * - `NQ_SUSPENDED`: the step was suspended while it waited, and this execution of its handler no longer counts.
+ * - `NQ_NONDETERMINISTIC`: the handler of a step began other awaits than an earlier execution of it.
  * - `NQ_BINDING`: the native addon for this platform can't be loaded.
  * - `NQ_INTERNAL`: a defect of this package; please report it.
  */
@@ -1143,6 +1832,8 @@ export type ErrorCode =
   | 'NQ_CORRUPT'
   | 'NQ_TRIMMED'
   | 'NQ_NOT_FOUND'
+  | 'NQ_CANCELED'
+  | 'NQ_SUSPENDED'
   | 'NQ_NONDETERMINISTIC'
   | 'NQ_BINDING'
   | 'NQ_INTERNAL'

@@ -1,1 +1,12 @@
-export { EventStore, NuxtQueueError, onDiagnostic, RunLogger, RunState, reduceRun, reduceState } from './dist/index.js'
+export {
+  EventStore,
+  FlowEngine,
+  NuxtQueueError,
+  onDiagnostic,
+  open,
+  RunLogger,
+  RunState,
+  reduceRun,
+  reduceState,
+  TriggerEngine,
+} from './dist/index.js'

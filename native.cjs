@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.NativeClock = nativeBinding.NativeClock
 module.exports.NativeDiagnostics = nativeBinding.NativeDiagnostics
+module.exports.NativeFlows = nativeBinding.NativeFlows
 module.exports.NativePages = nativeBinding.NativePages
 module.exports.NativeRunState = nativeBinding.NativeRunState
 module.exports.NativeStore = nativeBinding.NativeStore

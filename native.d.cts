@@ -34,6 +34,68 @@ export declare class NativeDiagnostics {
   end(): void
 }
 
+/** The engines of flows and triggers over a store. */
+export declare class NativeFlows {
+  /** Defines a flow. */
+  define(definition: string, replace: boolean): void
+  /** Starts a run. */
+  start(ticket: number, request: string): string | null
+  /** Records an event of a run. */
+  emit(ticket: number, request: string): string | null
+  /** Ends a run: whether it went on. */
+  cancel(ticket: number, request: string): string | null
+  /** The status of a run, or `null`. */
+  status(ticket: number, request: string): string | null
+  /** The statuses of a flow's runs, newest first. */
+  runs(ticket: number, request: string): string | null
+  /** What a run is doing, in words. */
+  explain(ticket: number, request: string): string | null
+  /** Begins a step, or says why there is nothing to do. */
+  beginStep(ticket: number, request: string): string | null
+  /** Ends a step well. */
+  completeStep(ticket: number, request: string): string | null
+  /** Ends an attempt at a step with an error. */
+  failStep(ticket: number, request: string): string | null
+  /** Says that nothing more was heard of a step. */
+  stalled(ticket: number, request: string): string | null
+  /** Lets the job of a step end while it waits. */
+  suspendStep(ticket: number, request: string): string | null
+  /** Begins an await, or finds its record. */
+  openAwait(ticket: number, request: string): string | null
+  /** What stands about an await. */
+  awaitState(ticket: number, request: string): string | null
+  /** What came is what an await waits for. */
+  acceptOffer(ticket: number, request: string): string | null
+  /** What came is not what an await waits for. */
+  rejectOffer(ticket: number, request: string): string | null
+  /** A step goes on with what came of an await. */
+  resumeAwait(ticket: number, request: string): string | null
+  /** Ends an await with a payload. */
+  resolveAwait(ticket: number, request: string): string | null
+  /** Ends an await without what it waits for. */
+  cancelAwait(ticket: number, request: string): string | null
+  /** The open awaits of a run. */
+  awaits(ticket: number, request: string): string | null
+  /** What should be in the queues of a run now. */
+  reconcile(ticket: number, request: string): string | null
+  /** What someone was about to hand over, and did not. */
+  owed(ticket: number, request: string): string | null
+  /** What someone was about to hand over was handed over now. */
+  settleDebt(ticket: number, note: string): string | null
+  /** The jobs of a run were handed over. */
+  handedOver(ticket: number, request: string): string | null
+  /** Fires a trigger. */
+  fire(ticket: number, request: string): string | null
+  /** Sees to all deadlines that have passed. */
+  fireDue(ticket: number): string | null
+  /** Finishes what someone fired and did not finish. */
+  finishFirings(ticket: number, request: string): string | null
+  /** The next deadline that is known, in milliseconds since the Unix epoch. */
+  nextDeadline(): number | null
+  /** Waits for news; `null` at the end. */
+  follow(ticket: number): string | null
+}
+
 /** Events, page by page. */
 export declare class NativePages {
   /** The next page as a JSON array, possibly empty; `null` at the end. */
@@ -102,6 +164,8 @@ export declare class NativeStore {
   stats(): string
   /** Ends the store once everything accepted is settled. */
   close(ticket: number): string | null
+  /** The engines of flows and triggers. */
+  flows(): NativeFlows
   /** The state of a run. What it writes carries the envelope, a JSON object of texts. */
   runState(runId: string, envelope: string): NativeRunState
 }

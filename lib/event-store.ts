@@ -12,6 +12,9 @@ import { nativeClock } from './virtual-clock.js'
 // biome-ignore lint/suspicious/noExplicitAny: the overloads of index.d.ts say which records these are
 type Records = any[]
 
+/** What flows are built upon. Not a member of the store, so that it stays out of reach for everybody else. */
+export let bridgeOf: (store: EventStore) => Bridge
+
 /** The event store; documented in `index.d.ts`. */
 export class EventStore implements Pick<surface.EventStore, keyof surface.EventStore> {
   readonly #bridge: Bridge
@@ -19,6 +22,10 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
   /** The last patch of each run that is under way: one after the other, they don't conflict with each other. */
   readonly #patches = new Map<string, Promise<unknown>>()
   #closed: Promise<void> | undefined
+
+  static {
+    bridgeOf = (store) => store.#bridge
+  }
 
   private constructor(bridge: Bridge, now: () => number) {
     this.#bridge = bridge

@@ -5,18 +5,22 @@
 import type { StoreOptions } from '../index.js'
 import { NuxtQueueError, shown as shownAsIs } from './errors.js'
 
-type Check = (value: unknown, name: string) => void
+/** Throws `NQ_CONFIG` for a value that can't be. */
+export type Check = (value: unknown, name: string) => void
 
-const text: Check = (value, name) =>
+/** A text that is not empty. */
+export const text: Check = (value, name) =>
   expect(typeof value === 'string' && value !== '' && value.isWellFormed(), value, name, 'a text that is not empty')
-const secret: Check = (value, name) => {
+/** A text that messages don't show. */
+export const secret: Check = (value, name) => {
   if (typeof value !== 'string' || !value.isWellFormed()) throw config(`${name} is not a text.`)
 }
 const count = (least: number, most: number): Check => {
   const isCount = (value: unknown) => Number.isInteger(value) && (value as number) >= least && (value as number) <= most
   return (value, name) => expect(isCount(value), value, name, `a whole number from ${least} to ${most}`)
 }
-const flag: Check = (value, name) => expect(typeof value === 'boolean', value, name, 'true or false')
+/** `true` or `false`. */
+export const flag: Check = (value, name) => expect(typeof value === 'boolean', value, name, 'true or false')
 const endless =
   (check: Check): Check =>
   (value, name) => {
@@ -109,10 +113,10 @@ export function packOptions(options: StoreOptions): string {
 }
 
 /** A check of an object whose members are known. Members that are `undefined` are absent. */
-function object(members: Record<string, Check>): Check {
+export function object(members: Record<string, Check>): Check {
   return (value, name) => {
     expect(typeof value === 'object' && value !== null && !Array.isArray(value), value, name, 'an object')
-    const within = name === 'The options' ? '' : `${name.replace(/^options\./, '')}.`
+    const within = name.startsWith('The ') ? '' : `${name.replace(/^options\./, '')}.`
     for (const [member, given] of Object.entries(value as object)) {
       const check = Object.hasOwn(members, member) ? members[member] : undefined
       if (!check)
@@ -127,10 +131,12 @@ function shown(value: unknown): string {
   return typeof value === 'string' && /:\/\/|@/.test(value) ? 'a URL' : shownAsIs(value)
 }
 
-function expect(holds: boolean, value: unknown, name: string, expected: string): void {
+/** Throws `NQ_CONFIG` unless `holds`. */
+export function expect(holds: boolean, value: unknown, name: string, expected: string): void {
   if (!holds) throw config(`${name} is ${shown(value)}; expected ${expected}.`)
 }
 
-function config(message: string): NuxtQueueError {
+/** An `NQ_CONFIG` error. */
+export function config(message: string): NuxtQueueError {
   return new NuxtQueueError('NQ_CONFIG', message)
 }

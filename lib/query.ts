@@ -35,6 +35,12 @@ export function checkName(value: unknown, name: string): string {
   return value
 }
 
+/** An object, or an error. */
+export function checkObject<O extends object>(value: O, name: string): O {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(name, value, 'an object')
+  return value
+}
+
 /** Options whose members are all known, or an error. */
 export function checkOptions<O extends object>(options: O, known: string[]): O {
   if (typeof options !== 'object' || options === null) throw invalid('The options', options, 'an object')
@@ -44,6 +50,17 @@ export function checkOptions<O extends object>(options: O, known: string[]): O {
     }
   }
   return options
+}
+
+/** An object whose members are all known, or an error. */
+export function checkKnown<O extends object>(value: O, name: string, known: string[]): O {
+  for (const member in checkObject(value, name)) {
+    if (!known.includes(member)) {
+      const message = `${name} has no member ${shown(member)}; known are ${known.join(', ')}.`
+      throw new NuxtQueueError('NQ_VALIDATION', message)
+    }
+  }
+  return value
 }
 
 /** Whether a read of state is to be strong, or an error. */

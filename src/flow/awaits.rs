@@ -151,7 +151,7 @@ impl FlowEngine {
         let (state, is_new): (AwaitState, bool) = recorded?;
         opened?;
         if state.state != AwaitPhase::Open {
-            self.announce_closed(run_id, &[state.await_id.clone()]).await?;
+            self.announce_closed(run_id, std::slice::from_ref(&state.await_id)).await?;
         }
         Ok((state, is_new))
     }

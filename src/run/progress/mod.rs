@@ -474,11 +474,7 @@ impl Progress {
         if self.is_stalled {
             return Status::Stalled;
         }
-        let active = |step: &Step| match step.phase {
-            StepPhase::Running | StepPhase::Retrying => true,
-            StepPhase::Queued => true,
-            _ => false,
-        };
+        let active = |step: &Step| matches!(step.phase, StepPhase::Queued | StepPhase::Running | StepPhase::Retrying);
         let is_open = |known: &Await| known.phase == AwaitPhase::Open;
         match self.awaits.iter().any(is_open) && !self.steps.values().any(active) {
             true => Status::Awaiting,

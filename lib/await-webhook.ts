@@ -1,0 +1,98 @@
+/**
+ * Answers awaits over HTTP, whatever the server's framework.
+ */
+
+import type { WebhookRequest, WebhookResponse } from '../index.js'
+import type { Engine } from './engine.js'
+import { NuxtQueueError } from './errors.js'
+import { Json } from './native-flows.js'
+import { checkObject, invalid } from './query.js'
+import { type AwaitPlace, readToken } from './webhook-token.js'
+
+/** Where the URLs of awaits begin. */
+export const AWAIT_PATH = '/api/_triggers/await/'
+
+const MOST_BYTES = 1 << 20
+
+const ENDED = ['completed', 'failed', 'canceled']
+
+/** Answers a request to the URL of an await. */
+export async function answer(
+  engine: Engine,
+  secret: () => string | Uint8Array,
+  request: WebhookRequest,
+): Promise<WebhookResponse> {
+  const { method, path, headers, body } = checkRequest(request)
+  const [pathname = ''] = path.split('?')
+  // Behind a proxy, or in a framework that has a base path, something may stand before it.
+  const at = pathname.indexOf(AWAIT_PATH)
+  if (at < 0) return respond(404, { error: 'not found' })
+  const place = readToken(secret(), pathname.slice(at + AWAIT_PATH.length))
+  if (place === undefined) return respond(404, { error: 'not found' })
+  if (method.toUpperCase() !== 'POST') return respond(405, { error: 'use POST' }, { allow: 'POST' })
+  if (body.byteLength > MOST_BYTES) return respond(413, { error: `more than ${MOST_BYTES} bytes` })
+  if (!isJson(headers)) return respond(415, { error: 'send application/json' })
+  const payload = parse(body)
+  if (payload === undefined) return respond(400, { error: 'the body is not JSON' })
+  return await resolve(engine, place, payload.value)
+}
+
+async function resolve(engine: Engine, place: AwaitPlace, value: unknown): Promise<WebhookResponse> {
+  try {
+    const { resolved, jobs } = await engine.call('resolveAwait', { ...place, data: Json.of(value, 'The body') })
+    if (!resolved) return await refuse(engine, place)
+    engine.executions.wake(place.runId, place.awaitId)
+    await engine.handOverOrWarn([place.runId], jobs)
+    return respond(200, { status: 'accepted' })
+  } catch (error) {
+    if (!(error instanceof NuxtQueueError)) throw error
+    if (error.code === 'NQ_NOT_FOUND') return await refuseUnknown(engine, place)
+    if (error.code === 'NQ_CONFLICT') return await refuse(engine, place)
+    if (error.code === 'NQ_TOO_LARGE') return respond(413, { error: 'more than an event may hold' })
+    throw error
+  }
+}
+
+/** The await is there, and takes no answer. */
+async function refuse(engine: Engine, place: AwaitPlace): Promise<WebhookResponse> {
+  const { state } = await engine.call('awaitState', place)
+  if (state === 'fired') return respond(409, { error: 'already used' })
+  const status = await engine.call('status', { runId: place.runId })
+  if (status === null || ENDED.includes(status.status)) return respond(410, { error: 'the run has ended' })
+  return respond(409, { error: 'no longer waited for' })
+}
+
+/** The await is not there: it may be over, or the sender was faster than the handler that has the URL from us. */
+async function refuseUnknown(engine: Engine, { runId }: AwaitPlace): Promise<WebhookResponse> {
+  const status = await engine.call('status', { runId })
+  if (status === null || ENDED.includes(status.status)) return respond(410, { error: 'the run has ended' })
+  return respond(503, { error: 'not waited for yet' }, { 'retry-after': '1' })
+}
+
+function checkRequest(request: WebhookRequest): WebhookRequest {
+  const { method, path, headers, body } = checkObject(request, 'The request')
+  if (typeof method !== 'string') throw invalid('method', method, 'a text such as "POST"')
+  if (typeof path !== 'string') throw invalid('path', path, 'the path of the URL')
+  checkObject(headers, 'headers')
+  if (!(body instanceof Uint8Array)) throw invalid('body', body, 'the bytes of the body as a Uint8Array')
+  return request
+}
+
+function isJson(headers: WebhookRequest['headers']): boolean {
+  const name = Object.keys(headers).find((header) => header.toLowerCase() === 'content-type')
+  const given = name === undefined ? undefined : headers[name]
+  const type = Array.isArray(given) ? given[0] : given
+  return /^\s*application\/([\w.-]+\+)?json\s*(;|$)/i.test(type ?? '')
+}
+
+function parse(body: Uint8Array): { value: unknown } | undefined {
+  try {
+    return { value: JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body)) }
+  } catch {
+    return undefined
+  }
+}
+
+function respond(status: number, body: object, headers: Record<string, string> = {}): WebhookResponse {
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
+}

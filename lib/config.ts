@@ -1,0 +1,100 @@
+/**
+ * Checks what a core is opened with.
+ */
+
+import { randomBytes, randomUUID } from 'node:crypto'
+import { hostname } from 'node:os'
+import type { LogEntry, QueueConfig, StoreOptions } from '../index.js'
+import { AWAIT_PATH } from './await-webhook.js'
+import { toDuration } from './duration.js'
+import { NuxtQueueError } from './errors.js'
+import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
+
+const DEFAULT_SUSPEND_AFTER = 30_000
+
+const any: Check = () => {}
+const oneOf = (...values: unknown[]): Check => {
+  return (value, name) => expect(values.includes(value), value, name, `one of ${values.join(', ')}`)
+}
+const url: Check = (value, name) => {
+  const isUrl = typeof value === 'string' && URL.canParse(value) && !/[?#]/.test(value)
+  expect(isUrl, value, name, 'a URL such as "https://app.example.com", without query')
+}
+const duration: Check = (value, name) => {
+  try {
+    toDuration(value as string, name)
+  } catch (error) {
+    throw refuse((error as Error).message)
+  }
+}
+const level = oneOf('debug', 'info', 'warn', 'error')
+
+const CONFIG = object({
+  eventStore: any,
+  flows: object({ suspendAfter: duration }),
+  triggers: object({ enabled: flag, baseUrl: url, secret }),
+  jobs: object({ prefix: text }),
+  state: object({ provider: oneOf('eventStore', 'redis', 'dual') }),
+  logging: object({
+    routing: oneOf('internal', 'external', 'both', 'console'),
+    level,
+    external: object({ level, adapter: any }),
+    sampling: object({ rate: any, alwaysLog: any }),
+  }),
+  registry: object({ instanceId: text, version: text, heartbeatInterval: any, heartbeatTimeout: any }),
+  clock: any,
+})
+
+/** What a core works with. */
+export interface CoreOptions {
+  store: StoreOptions
+  clock: QueueConfig['clock']
+  prefix: string
+  instanceId: string
+  isShared: boolean
+  jobsPrefix: string | undefined
+  logLevel: LogEntry['level'] | undefined
+  suspendAfter: number
+  /** The URL that ends with a token. */
+  awaitUrl: string
+  /** What tokens are signed with. Throws `NQ_CONFIG` if there is nothing that all instances know. */
+  secret: () => string | Uint8Array
+}
+
+/** Reads a config, or throws `NQ_CONFIG`. */
+export function readConfig(config: QueueConfig): CoreOptions {
+  CONFIG(config, 'The config')
+  const { eventStore = {}, flows, triggers, jobs, logging, registry } = config
+  const clock = config.clock ?? eventStore.clock
+  if (eventStore.clock !== undefined && eventStore.clock !== clock) {
+    throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
+  }
+  const isShared = (eventStore.adapter ?? 'memory') !== 'memory'
+  return {
+    store: { ...eventStore, clock },
+    clock,
+    prefix: eventStore.prefix ?? 'nq',
+    instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
+    isShared,
+    jobsPrefix: jobs?.prefix,
+    logLevel: logging?.level,
+    suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
+    awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
+    secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
+  }
+}
+
+function secretOf(given: string | undefined, isShared: boolean): () => string | Uint8Array {
+  if (given) return () => given
+  if (!isShared) {
+    // Nobody else can answer: the events of the runs are gone with this process, too.
+    const own = randomBytes(32)
+    return () => own
+  }
+  return () => {
+    throw new NuxtQueueError(
+      'NQ_CONFIG',
+      'URLs of awaits need a secret that all instances share: set triggers.secret, or the environment variable NUXT_QUEUE_SECRET, to a long random text.',
+    )
+  }
+}

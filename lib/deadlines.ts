@@ -1,0 +1,78 @@
+/**
+ * Acts on deadlines of awaits when they pass.
+ */
+
+import type { Engine } from './engine.js'
+import { warn } from './warn.js'
+
+/** The pause after a failure, in real time. */
+const RETRY_MS = 1000
+
+/** One timer for all deadlines, set for the next. Every instance has one; whoever comes first acts. */
+export class Deadlines {
+  readonly #engine: Engine
+  #next = Number.POSITIVE_INFINITY
+  #cancel = () => {}
+  #stopped = false
+  #firing = false
+  #failed = false
+
+  constructor(engine: Engine) {
+    this.#engine = engine
+  }
+
+  /** Acts on what passed while nobody was there. */
+  start(): void {
+    this.#fire()
+  }
+
+  /** There is a deadline at `ms`; `null`: there is none. */
+  expect(ms: number | null): void {
+    if (ms === null || ms >= this.#next || this.#stopped) return
+    this.#next = ms
+    this.#cancel()
+    this.#cancel = this.#engine.options.timers.at(ms, () => this.#fire())
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#cancel()
+  }
+
+  #fire(): void {
+    this.#next = Number.POSITIVE_INFINITY
+    // While one is under way its answer may have been given already: a deadline that came later needs another.
+    if (this.#firing) this.expect(this.#engine.options.timers.now() + 1)
+    else this.#act()
+  }
+
+  #act(): void {
+    this.#firing = true
+    void this.#engine.activity.track(async () => {
+      try {
+        await this.#fireDue()
+        this.#failed = false
+      } catch (error) {
+        this.#recover(error)
+      } finally {
+        this.#firing = false
+      }
+    })
+  }
+
+  async #fireDue(): Promise<void> {
+    const { jobs, runIds, next } = await this.#engine.call('fireDue', {})
+    for (const runId of runIds) this.#engine.executions.wake(runId)
+    this.expect(next)
+    if (runIds.length > 0 || jobs.length > 0) await this.#engine.handOverOrWarn(runIds, jobs)
+  }
+
+  #recover(error: unknown): void {
+    if (this.#stopped) return
+    // Once per outage: it may last.
+    if (!this.#failed) warn('Deadlines could not be acted on; this is tried again', error, 'NQ_DEADLINE')
+    this.#failed = true
+    const timer = setTimeout(() => this.#fire(), RETRY_MS).unref()
+    this.#cancel = () => clearTimeout(timer)
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * What flows, triggers and workers of a core share: native calls, the way to the queues, the steps that run here.
+ */
+
+import type { LogEntry, StepJob } from '../index.js'
+import { Activity } from './activity.js'
+import { Deadlines } from './deadlines.js'
+import type { Dispatcher, DispatchOptions } from './dispatch/dispatcher.js'
+import { NuxtQueueError } from './errors.js'
+import { bridgeOf, type EventStore } from './event-store.js'
+import { Executions } from './executions.js'
+import type { FlowSchemas } from './flow-definition.js'
+import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
+import { Sweeper } from './sweeper.js'
+import type { Timers } from './timers.js'
+import { warn } from './warn.js'
+
+export interface EngineOptions {
+  store: EventStore
+  timers: Timers
+  instanceId: string
+  /** First part of the names of the runs' streams. */
+  prefix: string
+  /** Whether others work on the same runs. */
+  isShared: boolean
+  /** Makes the dispatcher, when it is needed for the first time. */
+  dispatcher: () => Dispatcher
+  logLevel?: LogEntry['level']
+  /** How long a step may wait before its job ends, in milliseconds. */
+  suspendAfter: number
+  /** The URL of an await that is answered over HTTP. */
+  webhookUrl: (runId: string, awaitId: string) => string
+}
+
+/** Flows at work in this process. */
+export class Engine {
+  readonly options: EngineOptions
+  readonly flows: FlowCalls
+  readonly activity = new Activity()
+  readonly executions = new Executions()
+  /** The schemas of the flows that were defined here, by flow. */
+  readonly schemas = new Map<string, FlowSchemas>()
+  readonly deadlines: Deadlines
+  readonly sweeper: Sweeper
+  #dispatcher: Dispatcher | undefined
+  #closed = false
+
+  constructor(options: EngineOptions) {
+    this.options = options
+    this.flows = new FlowCalls(bridgeOf(options.store))
+    this.deadlines = new Deadlines(this)
+    this.sweeper = new Sweeper(this)
+  }
+
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
+  /** Calls the native engine. */
+  call<N extends CallName>(name: N, request: Request<N>): Promise<Answer<N>> {
+    return this.activity.track(() => this.flows.call(name, request))
+  }
+
+  /** The name of a run's stream. */
+  streamOf(runId: string): string {
+    return `${this.options.prefix}:flow:${runId}`
+  }
+
+  /** Brings jobs to their queues, and notes for the runs that it has been done. */
+  async handOver(runIds: readonly string[], jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
+    await this.activity.track(async () => {
+      try {
+        if (jobs.length > 0) await this.dispatcher().dispatch(jobs, options)
+      } catch (error) {
+        this.sweeper.expect()
+        throw toHandOverError(runIds, error)
+      }
+    })
+    // Nobody has to wait for the note: without it the jobs are handed over again, which is harmless.
+    for (const runId of runIds) this.call('handedOver', { runId }).catch(() => {})
+  }
+
+  /** The same for jobs of a call that has done its part: the sweeper repeats what fails. */
+  async handOverOrWarn(runIds: readonly string[], jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
+    try {
+      await this.handOver(runIds, jobs, options)
+    } catch (error) {
+      if (!this.#closed) warn('Jobs could not be handed over; this is tried again', error, 'NQ_HAND_OVER')
+    }
+  }
+
+  dispatcher(): Dispatcher {
+    if (this.#closed) throw closed()
+    this.#dispatcher ??= this.options.dispatcher()
+    return this.#dispatcher
+  }
+
+  /** Resolves when nothing is under way or could run, but for handlers that wait in an await. */
+  async settled(): Promise<void> {
+    do {
+      await this.activity.quiet()
+      await this.#dispatcher?.idle()
+    } while (this.activity.isBusy)
+  }
+
+  /** Ends timers and dispatcher, once the calls under way are done. The workers have to be closed before. */
+  async close(): Promise<void> {
+    this.#closed = true
+    this.deadlines.stop()
+    this.sweeper.stop()
+    await this.activity.quiet()
+    await this.#dispatcher?.close()
+  }
+}
+
+function closed(): NuxtQueueError {
+  return new NuxtQueueError('NQ_CLOSED', 'The core is closed; open a new one to go on.')
+}
+
+function toHandOverError(runIds: readonly string[], cause: unknown): NuxtQueueError {
+  if (cause instanceof NuxtQueueError && cause.code === 'NQ_CLOSED') return cause
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  const what = runIds.length === 1 ? `Run ${runIds[0]} is recorded, but its jobs` : 'It is recorded, but the jobs'
+  const code = cause instanceof NuxtQueueError ? cause.code : 'NQ_UNAVAILABLE'
+  return new NuxtQueueError(code, `${what} could not be handed over (${reason}); this is tried again.`, { cause })
+}

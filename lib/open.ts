@@ -1,0 +1,89 @@
+/**
+ * Everything wired from one configuration.
+ */
+
+import type * as surface from '../index.js'
+import { type CoreOptions, readConfig } from './config.js'
+import { BullmqDispatcher } from './dispatch/bullmq.js'
+import type { Dispatcher } from './dispatch/dispatcher.js'
+import { InProcessDispatcher } from './dispatch/in-process.js'
+import { Engine } from './engine.js'
+import { NuxtQueueError } from './errors.js'
+import { EventStore } from './event-store.js'
+import { FlowEngine } from './flow-engine.js'
+import { Logs } from './logs.js'
+import { followNews } from './news.js'
+import { onSettle } from './testing.js'
+import { type Timers, timersOf } from './timers.js'
+import { TriggerEngine } from './triggers.js'
+import { signToken } from './webhook-token.js'
+import { QueueWorker } from './worker.js'
+
+/** Opens a core; documented in `index.d.ts`. */
+export async function open(config: surface.QueueConfig = {}): Promise<surface.QueueCore> {
+  const options = readConfig(config)
+  const store = await EventStore.open(options.store)
+  return new Core(store, options) as surface.QueueCore
+}
+
+class Core {
+  readonly store: EventStore
+  readonly flows: FlowEngine
+  readonly triggers: TriggerEngine
+  readonly logs: Logs
+  readonly #engine: Engine
+  readonly #workers = new Set<QueueWorker>()
+  readonly #forgetClock: () => void
+  #closed: Promise<void> | undefined
+
+  constructor(store: EventStore, options: CoreOptions) {
+    const { prefix, instanceId, isShared, logLevel, suspendAfter, secret, awaitUrl, clock } = options
+    const timers = timersOf(clock)
+    this.#engine = new Engine({
+      ...{ store, timers, instanceId, prefix, isShared, logLevel, suspendAfter },
+      dispatcher: () => makeDispatcher(options, timers),
+      webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
+    })
+    this.store = store
+    this.flows = FlowEngine.of(this.#engine)
+    this.triggers = TriggerEngine.of(this.#engine, secret)
+    this.logs = new Logs(store, (runId) => this.#engine.streamOf(runId))
+    this.#forgetClock = onSettle(clock, () => this.#engine.settled())
+    void followNews(this.#engine)
+    this.#engine.deadlines.start()
+    this.#engine.sweeper.start()
+  }
+
+  async worker(
+    queue: string,
+    handlers: Record<string, surface.StepHandler>,
+    options?: surface.WorkerOptions,
+  ): Promise<surface.Worker> {
+    if (this.#closed) throw new NuxtQueueError('NQ_CLOSED', 'The core is closed; open a new one to go on.')
+    const worker = await QueueWorker.open(this.#engine, queue, handlers, options)
+    this.#workers.add(worker)
+    // Closed while it was opened.
+    if (this.#closed) await worker.close()
+    return worker
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  async #close(): Promise<void> {
+    try {
+      await Promise.all([...this.#workers].map((worker) => worker.close()))
+      await this.#engine.close()
+    } finally {
+      this.#forgetClock()
+      await this.store.close()
+    }
+  }
+}
+
+function makeDispatcher({ store, jobsPrefix }: CoreOptions, timers: Timers): Dispatcher {
+  if (store.adapter !== 'redis') return new InProcessDispatcher(timers)
+  return new BullmqDispatcher({ redis: store.redis, ...(jobsPrefix !== undefined && { prefix: jobsPrefix }) })
+}

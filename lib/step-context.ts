@@ -1,0 +1,121 @@
+/**
+ * What the handler of a step is given beside its input.
+ */
+
+import type * as surface from '../index.js'
+import { Awaits, readOptions } from './awaits.js'
+import { toDuration } from './duration.js'
+import { NuxtQueueError } from './errors.js'
+import { RunLogger } from './logger.js'
+import { Json } from './native-flows.js'
+import { checkName, checkOptions, invalid } from './query.js'
+import type { StepExecution } from './step-execution.js'
+import { StepState } from './step-state.js'
+import { toMs } from './time.js'
+
+const AWAIT = ['timeout', 'data', 'schema', 'filter', 'since', 'onTimeout']
+const EVENT = ['type', 'filter', 'schema', 'timeout', 'since', 'onTimeout']
+const WEBHOOK = ['path', 'schema', 'timeout', 'onTimeout']
+
+/** A context, and what the worker needs of it afterwards. */
+export interface StepContext {
+  context: surface.WorkerContext
+  logger: RunLogger
+}
+
+/** Makes the context of an execution. */
+export function createContext(execution: StepExecution): StepContext {
+  const { job, begun } = execution.place
+  const { runId } = execution
+  const logger = createLogger(execution)
+  const context: surface.WorkerContext = {
+    ...{ runId, flowId: runId, flowName: begun.flowName, stepName: job.name, stepId: begun.stepId },
+    ...{ attempt: begun.attempt, jobId: job.jobId, queue: job.queue, signal: execution.signal },
+    state: createState(execution),
+    // The class has no public constructor, which makes the two types differ.
+    logger: logger as surface.RunLogger,
+    ...createFlow(execution),
+  }
+  return { context, logger }
+}
+
+function envelopeOf({ place, id }: StepExecution): surface.EventEnvelope {
+  const { begun, job, workerId, instanceId } = place
+  const { flowName, stepId, attempt } = begun
+  return { runId: id.runId, flowName, stepName: id.stepName, stepId, attempt, queue: job.queue, workerId, instanceId }
+}
+
+function createState(execution: StepExecution): surface.RunState {
+  const { store } = execution.place.engine.options
+  return new StepState(store.state(execution.runId, envelopeOf(execution)), execution) as surface.RunState
+}
+
+/** What an earlier execution has logged is not logged again, nor what one logs that was given up. */
+function createLogger(execution: StepExecution): RunLogger {
+  const { engine } = execution.place
+  const { store, logLevel } = engine.options
+  const append: typeof store.append = async (...event) =>
+    execution.isReplaying || execution.isSuspended ? undefined : await store.append(...event)
+  return new RunLogger({ append }, engine.streamOf(execution.runId), envelopeOf(execution), { level: logLevel })
+}
+
+function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
+  const awaits = new Awaits(execution)
+  const emits = new Map<string, number>()
+  // The overloads of index.d.ts say what comes out.
+  // biome-ignore lint/suspicious/noExplicitAny: see above
+  const open = (spec: Parameters<Awaits['open']>[0]): Promise<any> => awaits.open(spec)
+  return {
+    flow: {
+      emit: async (name, payload) => await emit(execution, emits, name, payload),
+      await: async (name: string, options: surface.AwaitOptions = {}) =>
+        await open({ kind: 'trigger', name: nameOf(name, 'name'), ...readOptions(checkOptions(options, AWAIT)) }),
+    },
+    await: {
+      time: async (duration) => {
+        await open({ kind: 'time', name: 'time', timeoutMs: toDuration(duration, 'duration') })
+      },
+      until: async (date) => {
+        await open({ kind: 'time', name: 'until', deadlineMs: toMs(date, 'date') })
+      },
+      event: async (options: surface.EventAwaitOptions) => {
+        const { type, ...others } = checkOptions(options, EVENT)
+        return await open({ kind: 'event', name: nameOf(type, 'type'), ...readOptions(others) })
+      },
+      webhook: async (options: surface.WebhookAwaitOptions = {}) => {
+        const { path, ...others } = checkOptions(options, WEBHOOK)
+        const data = path === undefined ? undefined : { path: checkName(path, 'path') }
+        return await open({ kind: 'webhook', name: 'webhook', ...readOptions({ ...others, data }) })
+      },
+      getWebhookUrl: () => execution.place.engine.options.webhookUrl(execution.runId, awaits.nextId('webhook')),
+    },
+  }
+}
+
+async function emit(
+  execution: StepExecution,
+  emits: Map<string, number>,
+  name: string,
+  payload: unknown,
+): Promise<void> {
+  const { runId, stepName, executionId } = execution.id
+  if (!execution.isRunning && !execution.isSuspended) {
+    const message = `Step ${stepName} of run ${runId} has ended: its emit of ${name} comes too late. Await it in the handler.`
+    throw new NuxtQueueError('NQ_CONFLICT', message)
+  }
+  const packed = Json.of(payload, 'payload')
+  const ordinal = (emits.get(nameOf(name, 'name')) ?? 0) + 1
+  emits.set(name, ordinal)
+  await execution.act(async () => {
+    const { engine } = execution.place
+    const request = { runId, name, payload: packed, step: { stepName, executionId, ordinal } }
+    const { jobs } = await engine.call('emit', request)
+    engine.executions.wake(runId)
+    await engine.handOverOrWarn([runId], jobs)
+  })
+}
+
+function nameOf(value: unknown, name: string): string {
+  if (typeof value !== 'string' || value === '') throw invalid(name, value, 'a name')
+  return value
+}

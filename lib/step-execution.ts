@@ -1,0 +1,286 @@
+/**
+ * One execution of a step in this process: whether it works or waits, and how it is ended from outside.
+ */
+
+import type { StepOutcome, TakenJob } from './dispatch/dispatcher.js'
+import type { Engine } from './engine.js'
+import { NuxtQueueError } from './errors.js'
+import type { LiveExecution } from './executions.js'
+import type { BegunStep, Execution } from './native-flows.js'
+import type { Slots } from './slots.js'
+
+/** Between two attempts to suspend, so that one that is refused again and again doesn't spin. */
+const SUSPEND_AGAIN_MS = 100
+
+/** After an attempt that failed. */
+const RECOVER_MS = 1000
+
+const noop = () => {}
+
+export interface ExecutionPlace {
+  engine: Engine
+  job: TakenJob
+  begun: BegunStep
+  executionId: string
+  /** Adds worker and instance to what the step writes. */
+  workerId: string
+  instanceId: string
+  slots: Slots
+  suspendAfter: number
+}
+
+/** An await that this execution waits in. */
+export interface Waiter {
+  readonly awaitId: string
+  /** Something came since it looked last. */
+  woken: boolean
+  failure?: NuxtQueueError
+  resume?: () => void
+}
+
+type Phase = 'running' | 'suspending' | 'suspended' | 'ended'
+
+/** An execution of a step. */
+export class StepExecution implements LiveExecution {
+  readonly place: ExecutionPlace
+  readonly runId: string
+  readonly id: Execution
+  /** Resolves with an outcome if the execution is given up before its handler has ended. */
+  readonly abandoned: Promise<StepOutcome>
+  /** What makes a further attempt pointless, whatever the handler makes of it. */
+  fatal: NuxtQueueError | undefined
+  /** How many awaits it has gone on after. */
+  #passed = 0
+  readonly #abort = new AbortController()
+  readonly #waiters = new Set<Waiter>()
+  #abandon: (outcome: StepOutcome) => void = noop
+  #phase: Phase = 'running'
+  /** The attempt to suspend that is under way. */
+  #decision: Promise<void> | undefined
+  /** Calls of the context that are under way, but for those that wait in an await. */
+  #calls = 0
+  /** How many wait in an await. */
+  #waits = 0
+  #isIdle = false
+  #hasSlot = true
+  #isClosing = false
+  /** The next attempt to suspend is made after so many milliseconds at the earliest. */
+  #leastDelay = 0
+  /** Why the job is to be handed back, although its handler may have failed because of it. */
+  #handBack: NuxtQueueError | undefined
+  #cancelTimer = noop
+
+  constructor(place: ExecutionPlace) {
+    const { runId } = place.job.data
+    this.place = place
+    this.runId = runId
+    this.id = { runId, stepName: place.job.name, executionId: place.executionId }
+    this.abandoned = new Promise((resolve) => {
+      this.#abandon = resolve
+    })
+    place.engine.executions.add(this)
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  get isSuspended(): boolean {
+    return this.#phase === 'suspended'
+  }
+
+  get isRunning(): boolean {
+    return this.#phase === 'running' || this.#phase === 'suspending'
+  }
+
+  /** Whether it does what an earlier execution did and wrote already. */
+  get isReplaying(): boolean {
+    const { rerun, awaits } = this.place.begun
+    return rerun && this.#passed < awaits.length
+  }
+
+  /** A call of the context: the step is not just waiting meanwhile. */
+  act<T>(call: () => Promise<T>): Promise<T> {
+    if (this.isSuspended) {
+      const refused = Promise.reject(suspended(this.id))
+      // A handler that was given up may not look at it any more; that must not end the process.
+      refused.catch(noop)
+      return refused
+    }
+    return this.#phase === 'suspending' ? this.#actLater(call) : this.#act(call)
+  }
+
+  async #actLater<T>(call: () => Promise<T>): Promise<T> {
+    await this.#decision
+    return await this.act(call)
+  }
+
+  async #act<T>(call: () => Promise<T>): Promise<T> {
+    this.#calls++
+    this.#update()
+    try {
+      return await call()
+    } finally {
+      this.#calls--
+      this.#update()
+    }
+  }
+
+  /** An await is looked at from now on. */
+  addWaiter(awaitId: string): Waiter {
+    const waiter: Waiter = { awaitId, woken: false }
+    this.#waiters.add(waiter)
+    return waiter
+  }
+
+  deleteWaiter(waiter: Waiter): void {
+    this.#waiters.delete(waiter)
+  }
+
+  /** Resolves when there is something new about the await; within a call of {@link act}. */
+  async wait(waiter: Waiter): Promise<void> {
+    if (!waiter.woken && waiter.failure === undefined) {
+      await new Promise<void>((resolve) => {
+        waiter.resume = () => {
+          waiter.resume = undefined
+          // At once: from now on the step does not just wait.
+          this.#waits--
+          this.#calls++
+          this.#update()
+          resolve()
+        }
+        this.#calls--
+        this.#waits++
+        this.#update()
+      })
+    }
+    waiter.woken = false
+    if (waiter.failure !== undefined) throw waiter.failure
+    // Whoever goes on while the step may have been suspended would do it twice.
+    await this.#decision
+    if (this.isSuspended) throw suspended(this.id)
+  }
+
+  /** Before the handler goes on: as many handlers as there are slots, those that wait not counted. */
+  async goOn(): Promise<void> {
+    this.#passed++
+    this.#leastDelay = 0
+    if (this.#hasSlot) return
+    this.#hasSlot = true
+    await this.place.slots.enter()
+  }
+
+  wake(awaitId?: string): void {
+    for (const waiter of [...this.#waiters]) {
+      if (awaitId !== undefined && waiter.awaitId !== awaitId) continue
+      waiter.woken = true
+      waiter.resume?.()
+    }
+  }
+
+  /** Its run has ended. */
+  end(reason: NuxtQueueError): void {
+    if (!this.isRunning) return
+    this.#abort.abort(reason)
+    for (const waiter of [...this.#waiters]) {
+      waiter.failure = reason
+      waiter.resume?.()
+    }
+  }
+
+  /** The worker closes: a step that waits, now or later, is suspended at once. */
+  close(): void {
+    this.#isClosing = true
+    if (this.#isIdle) this.#arm()
+  }
+
+  /** The worker waits no longer: the handler gets a moment to react, then the job is handed back. */
+  abortFor(reason: NuxtQueueError, graceMs: number): void {
+    if (!this.isRunning) return
+    this.#handBack = reason
+    this.#abort.abort(reason)
+    setTimeout(() => this.#abandon({ kind: 'retry', delay: 0, error: reason }), graceMs)
+  }
+
+  /** Why the job is to be handed back, whatever its handler threw. */
+  get handBack(): NuxtQueueError | undefined {
+    return this.#handBack
+  }
+
+  /** The handler has ended, or was given up. */
+  finish(): void {
+    if (this.#phase !== 'suspended') this.#phase = 'ended'
+    this.#cancelTimer()
+    this.#waiters.clear()
+    this.place.engine.executions.delete(this)
+    if (this.#hasSlot) this.place.slots.leave()
+    this.#hasSlot = false
+  }
+
+  #update(): void {
+    const isIdle = this.#phase === 'running' && this.#calls === 0 && this.#waits > 0
+    if (isIdle === this.#isIdle) return
+    this.#isIdle = isIdle
+    this.#cancelTimer()
+    this.place.job.waiting?.(isIdle)
+    if (!isIdle) return
+    if (this.#hasSlot) this.place.slots.leave()
+    this.#hasSlot = false
+    this.#arm()
+  }
+
+  #arm(): void {
+    this.#cancelTimer()
+    const delay = Math.max(this.#isClosing ? 0 : this.place.suspendAfter, this.#leastDelay)
+    const { timers } = this.place.engine.options
+    if (this.#isClosing) {
+      // Closing must not wait for a clock that a test moves.
+      const timer = setTimeout(() => this.#suspend(), delay)
+      this.#cancelTimer = () => clearTimeout(timer)
+    } else this.#cancelTimer = timers.at(timers.now() + delay, () => this.#suspend())
+  }
+
+  #suspend(): void {
+    if (!this.#isIdle) return
+    this.#phase = 'suspending'
+    this.#update()
+    this.#decision = this.place.engine.activity.track(async () => {
+      const isSuspended = await this.#trySuspend()
+      this.#decision = undefined
+      // The handler may have ended meanwhile.
+      if (this.#phase !== 'suspending') return
+      if (isSuspended) this.#leave()
+      else this.#stay()
+    })
+  }
+
+  /** Whether the step is suspended, or no longer this execution's business. */
+  async #trySuspend(): Promise<boolean> {
+    this.#leastDelay = SUSPEND_AGAIN_MS
+    try {
+      return (await this.place.engine.call('suspendStep', this.id)).suspended
+    } catch (error) {
+      this.#leastDelay = RECOVER_MS
+      return error instanceof NuxtQueueError && error.code === 'NQ_CONFLICT'
+    }
+  }
+
+  #leave(): void {
+    this.#phase = 'suspended'
+    this.#waiters.clear()
+    this.#abort.abort(suspended(this.id))
+    this.#abandon({ kind: 'suspended' })
+  }
+
+  /** Something came meanwhile, or nobody knows: the waiters look, and a further attempt is made later. */
+  #stay(): void {
+    this.#phase = 'running'
+    this.#update()
+    this.wake()
+  }
+}
+
+function suspended({ runId, stepName }: Execution): NuxtQueueError {
+  const what = `Step ${stepName} of run ${runId} was suspended while it waited`
+  return new NuxtQueueError('NQ_SUSPENDED', `${what}; another execution goes on with it, this one is given up.`)
+}

@@ -1,0 +1,277 @@
+/**
+ * Runs the steps of a queue in this process.
+ */
+
+import { randomUUID } from 'node:crypto'
+import type * as surface from '../index.js'
+import type { RunJob, StalledJob, StepOutcome, TakenJob, Work } from './dispatch/dispatcher.js'
+import { toDuration } from './duration.js'
+import type { Engine } from './engine.js'
+import { NuxtQueueError, shown } from './errors.js'
+import type { RunLogger } from './logger.js'
+import { type BegunStep, Json } from './native-flows.js'
+import { checkName, checkObject, checkOptions, invalid } from './query.js'
+import { validate } from './schema.js'
+import { Slots } from './slots.js'
+import { createContext } from './step-context.js'
+import { describe } from './step-error.js'
+import { StepExecution } from './step-execution.js'
+import { warn } from './warn.js'
+
+const DEFAULT_CONCURRENCY = 10
+const DEFAULT_CLOSE_TIMEOUT = 30_000
+
+/** How long a handler has to react to the abort of a close. */
+const GRACE_MS = 1000
+
+/** Another instance may have the handler. */
+const RETRY_ELSEWHERE_MS = 5000
+
+/** The store may be back by then. */
+const RETRY_LATER_MS = 1000
+
+/** A worker that is open keeps Node alive, as a server does. */
+let open = 0
+let keepAlive: NodeJS.Timeout | undefined
+
+/** A worker; documented in `index.d.ts`. */
+export class QueueWorker implements surface.Worker {
+  readonly #engine: Engine
+  readonly #queue: string
+  readonly #handlers: Map<string, surface.StepHandler>
+  readonly #options: { workerId: string; instanceId: string; suspendAfter: number; closeTimeout: number }
+  readonly #concurrency: number
+  readonly #slots: Slots
+  readonly #running = new Set<StepExecution>()
+  #work: Work | undefined
+  #closing = false
+  #aborted = false
+  #closed: Promise<void> | undefined
+
+  private constructor(engine: Engine, queue: string, handlers: unknown, options: surface.WorkerOptions) {
+    const known = ['concurrency', 'instanceId', 'workerId', 'suspendAfter', 'closeTimeout']
+    const { concurrency = DEFAULT_CONCURRENCY, ...given } = checkOptions(options, known)
+    if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
+      throw invalid('concurrency', concurrency, 'a whole number from 1 on')
+    }
+    const { instanceId = engine.options.instanceId, suspendAfter, closeTimeout = DEFAULT_CLOSE_TIMEOUT } = given
+    this.#engine = engine
+    this.#queue = checkName(queue, 'queue')
+    this.#handlers = readHandlers(handlers)
+    this.#concurrency = concurrency
+    this.#slots = new Slots(concurrency)
+    this.#options = {
+      instanceId: checkName(instanceId, 'instanceId'),
+      workerId: checkName(given.workerId ?? `${instanceId}-${randomUUID().slice(0, 8)}`, 'workerId'),
+      suspendAfter: suspendAfter === undefined ? engine.options.suspendAfter : toDuration(suspendAfter, 'suspendAfter'),
+      closeTimeout: toDuration(closeTimeout, 'closeTimeout'),
+    }
+  }
+
+  /** Begins to work. */
+  static async open(
+    engine: Engine,
+    queue: string,
+    handlers: unknown,
+    options: surface.WorkerOptions = {},
+  ): Promise<QueueWorker> {
+    const worker = new QueueWorker(engine, queue, handlers, options)
+    const run: RunJob = (job) => worker.#run(job)
+    const onStalled = (job: StalledJob) => worker.#stalled(job)
+    worker.#work = await engine.dispatcher().work(queue, run, { concurrency: worker.#concurrency, onStalled })
+    if (open++ === 0) keepAlive = setInterval(() => {}, 2 ** 30)
+    return worker
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= this.#close()
+    await this.#closed
+  }
+
+  async #close(): Promise<void> {
+    this.#closing = true
+    for (const execution of this.#running) execution.close()
+    const timer = setTimeout(() => this.#abort(), this.#options.closeTimeout)
+    try {
+      await this.#work?.close()
+    } finally {
+      clearTimeout(timer)
+      if (--open === 0) clearInterval(keepAlive)
+    }
+  }
+
+  #abort(): void {
+    this.#aborted = true
+    for (const execution of this.#running) this.#abortExecution(execution)
+  }
+
+  #abortExecution(execution: StepExecution): void {
+    const what = `The worker of queue ${shown(this.#queue)} was closed`
+    const message = `${what}, and the handler did not end within ${this.#options.closeTimeout} ms.`
+    execution.abortFor(new NuxtQueueError('NQ_CLOSED', message), GRACE_MS)
+  }
+
+  #stalled({ name, data }: StalledJob): void {
+    const reason = 'its worker gave no sign of life'
+    this.#engine
+      .call('stalled', { runId: data.runId, stepName: name, reason })
+      .catch((error) =>
+        warn(`Step ${name} of run ${data.runId} stalled, which could not be recorded`, error, 'NQ_STALLED'),
+      )
+  }
+
+  async #run(job: TakenJob): Promise<StepOutcome> {
+    const handler = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
+    if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
+    this.#slots.take()
+    let execution: StepExecution | undefined
+    try {
+      const executionId = randomUUID()
+      const begun = await this.#begin(job, executionId)
+      if (!begun.run) return refusal(begun)
+      execution = this.#execution(job, begun, executionId)
+      return await Promise.race([this.#execute(execution, handler), execution.abandoned])
+    } catch (error) {
+      return toOutcome(error)
+    } finally {
+      if (execution) this.#finish(execution)
+      else this.#slots.leave()
+    }
+  }
+
+  async #begin(job: TakenJob, executionId: string) {
+    const { runId, flowName, input } = job.data
+    const { workerId, instanceId } = this.#options
+    return await this.#engine.call('beginStep', {
+      ...{ runId, flowName, stepName: job.name, queue: job.queue, jobId: job.jobId },
+      ...{ executionId, workerId, instanceId, input: Json.of(input, 'input'), maxAttempts: job.maxAttempts },
+    })
+  }
+
+  #execution(job: TakenJob, begun: BegunStep, executionId: string): StepExecution {
+    const { workerId, instanceId, suspendAfter } = this.#options
+    const engine = this.#engine
+    const slots = this.#slots
+    const execution = new StepExecution({
+      ...{ engine, job, begun, executionId, workerId, instanceId, slots, suspendAfter },
+    })
+    this.#running.add(execution)
+    if (this.#closing) execution.close()
+    if (this.#aborted) this.#abortExecution(execution)
+    return execution
+  }
+
+  #finish(execution: StepExecution): void {
+    execution.finish()
+    this.#running.delete(execution)
+  }
+
+  /** Runs the handler and records how it ended. */
+  async #execute(execution: StepExecution, handler: surface.StepHandler): Promise<StepOutcome> {
+    let result: Json | undefined
+    try {
+      const input = await this.#input(execution)
+      const { context, logger } = createContext(execution)
+      const returned = await handler(input, context)
+      if (!execution.isRunning) return { kind: 'done' }
+      await this.#flush(execution, logger)
+      if (execution.fatal) throw execution.fatal
+      result = toResult(returned)
+    } catch (error) {
+      return await this.#fail(execution, error)
+    }
+    return await this.#complete(execution, result)
+  }
+
+  /** A step doesn't fail for its log; if it is the store that fails, so does what comes next. */
+  async #flush({ id }: StepExecution, logger: RunLogger): Promise<void> {
+    try {
+      await logger.flush()
+    } catch (error) {
+      warn(`A log line of step ${id.stepName} of run ${id.runId} could not be stored`, error, 'NQ_LOG')
+    }
+  }
+
+  /** What the handler is given. An input that its schema refuses is refused the next time, too. */
+  async #input({ place, runId }: StepExecution): Promise<unknown> {
+    const { begun, job } = place
+    const schema = this.#engine.schemas.get(begun.flowName)?.steps.get(job.name)
+    if (schema === undefined) return begun.input
+    const outcome = await validate(schema, begun.input)
+    if ('value' in outcome) return outcome.value
+    const what = `The input of step ${job.name} of run ${runId} does not fit its schema`
+    throw final(new NuxtQueueError('NQ_VALIDATION', `${what}: ${outcome.issues.join('; ')}`))
+  }
+
+  async #complete(execution: StepExecution, result: Json | undefined): Promise<StepOutcome> {
+    try {
+      const { jobs } = await this.#engine.call('completeStep', { ...execution.id, result })
+      await this.#engine.handOverOrWarn([execution.runId], jobs)
+      return { kind: 'done' }
+    } catch (error) {
+      // A result that the store refuses is refused the next time, too; anything else is the store's trouble.
+      if (isRefused(error)) return await this.#fail(execution, final(error))
+      throw error
+    }
+  }
+
+  async #fail(execution: StepExecution, error: unknown): Promise<StepOutcome> {
+    if (execution.isSuspended) return { kind: 'suspended' }
+    const { handBack } = execution
+    if (handBack) return { kind: 'retry', delay: 0, error: handBack }
+    const failure = describe(execution.fatal ?? error)
+    if (execution.fatal || finals.has(error as object)) failure.final = true
+    const { accepted, retry, ended } = await this.#engine.call('failStep', { ...execution.id, ...failure })
+    if (!accepted) return { kind: 'done' }
+    if (retry) return { kind: 'retry', delay: retry.delay, error }
+    if (ended) {
+      this.#engine.executions.delete(execution)
+      this.#engine.executions.end(execution.runId, `step ${execution.id.stepName} failed`)
+    }
+    return { kind: 'failed', error }
+  }
+
+  #noHandler({ name, data }: TakenJob): NuxtQueueError {
+    const known = [...this.#handlers.keys()].map(shown).join(', ')
+    const what = `The worker of queue ${shown(this.#queue)} has no handler for step ${shown(name)} of flow ${shown(data.flowName)}`
+    return new NuxtQueueError('NQ_NOT_FOUND', `${what}; it has ${known}. The job is left to other instances.`)
+  }
+}
+
+/** Errors after which trying again is of no use. */
+const finals = new WeakSet<object>()
+
+function final<E>(error: E): E {
+  if (typeof error === 'object' && error !== null) finals.add(error)
+  return error
+}
+
+function readHandlers(handlers: unknown): Map<string, surface.StepHandler> {
+  const entries = Object.entries(checkObject(handlers as Record<string, surface.StepHandler>, 'handlers'))
+  if (entries.length === 0) throw invalid('handlers', handlers, 'at least one handler, by the name of its step')
+  for (const [name, handler] of entries) {
+    if (typeof handler !== 'function') throw invalid(`handlers.${name}`, handler, 'a function')
+  }
+  return new Map(entries)
+}
+
+function toResult(returned: unknown): Json | undefined {
+  try {
+    return Json.of(returned, 'result')
+  } catch (error) {
+    throw final(error)
+  }
+}
+
+function refusal({ reason, failed }: { reason: string; failed?: boolean }): StepOutcome {
+  return failed ? { kind: 'failed', error: new NuxtQueueError('NQ_CONFLICT', reason) } : { kind: 'done' }
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof NuxtQueueError && ['NQ_INVALID_EVENT', 'NQ_TOO_LARGE'].includes(error.code)
+}
+
+/** What becomes of a job whose step could not be begun or ended: the record says the same as before. */
+function toOutcome(error: unknown): StepOutcome {
+  return { kind: 'retry', delay: RETRY_LATER_MS, error }
+}
