@@ -351,7 +351,7 @@ impl FlowEngine {
 
     /// Of whom it is noted that this engine owes a run's jobs.
     fn debt(&self, run_id: &str) -> String {
-        format!("{run_id}\u{1f}{}", self.handing.id)
+        format!("{run_id}@{}", self.handing.id)
     }
 
     /// Notes that jobs of a run are about to be handed over: should this process die before they are,
@@ -383,7 +383,7 @@ impl FlowEngine {
         let before = self.store.now_ms().saturating_sub(older_than_ms) as f64;
         let mut debts = Vec::new();
         for note in self.store.index_due(&self.handovers(), before, MOST_DEBTS).await? {
-            let run_id = note.split('\u{1f}').next().unwrap_or_default().to_owned();
+            let run_id = note.rsplit_once('@').map_or(&*note, |(run_id, _)| run_id).to_owned();
             debts.push(Debt { jobs: self.reconcile(&run_id).await?, run_id, note });
         }
         Ok(debts)
@@ -394,7 +394,7 @@ impl FlowEngine {
     /// # Errors
     /// Those of the store; then it is handed over again.
     pub async fn settle_debt(&self, note: &str) -> Result<()> {
-        if let Some((run_id, owner)) = note.split_once('\u{1f}')
+        if let Some((run_id, owner)) = note.rsplit_once('@')
             && owner == self.handing.id
         {
             self.handing.runs().remove(run_id);
