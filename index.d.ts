@@ -1610,6 +1610,11 @@ export interface TriggerConfig {
 export interface JobConfig {
   /** On Redis: what the names of BullMQ's keys begin with. Default: BullMQ's own, `'bull'`. */
   prefix?: string
+  /**
+   * On Redis: how long a worker may give no sign of life until others take its jobs, as milliseconds or text. Default
+   * `'30s'`. A worker whose event loop is blocked for longer counts as gone, too.
+   */
+  stallTimeout?: number | string
 }
 
 /** Logs of runs. */

@@ -10,6 +10,9 @@ import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 
+/** In milliseconds; workers renew their jobs' locks twice in that time. */
+const SHORTEST_STALL = 1000
+
 const DEFAULT_SUSPEND_AFTER = 30_000
 
 const any: Check = () => {}
@@ -27,13 +30,18 @@ const duration: Check = (value, name) => {
     throw refuse((error as Error).message)
   }
 }
+const stall: Check = (value, name) => {
+  duration(value, name)
+  const ms = toDuration(value as string, name)
+  expect(ms >= SHORTEST_STALL && ms < 2 ** 31, value, name, 'a duration of at least "1s" and at most "24d"')
+}
 const level = oneOf('debug', 'info', 'warn', 'error')
 
 const CONFIG = object({
   eventStore: any,
   flows: object({ suspendAfter: duration }),
   triggers: object({ enabled: flag, baseUrl: url, secret }),
-  jobs: object({ prefix: text }),
+  jobs: object({ prefix: text, stallTimeout: stall }),
   state: object({ provider: oneOf('eventStore', 'redis', 'dual') }),
   logging: object({
     routing: oneOf('internal', 'external', 'both', 'console'),
@@ -53,6 +61,7 @@ export interface CoreOptions {
   instanceId: string
   isShared: boolean
   jobsPrefix: string | undefined
+  stallTimeout: number | undefined
   logLevel: LogEntry['level'] | undefined
   suspendAfter: number
   /** The URL that ends with a token. */
@@ -77,6 +86,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     isShared,
     jobsPrefix: jobs?.prefix,
+    stallTimeout: jobs?.stallTimeout === undefined ? undefined : toDuration(jobs.stallTimeout, 'jobs.stallTimeout'),
     logLevel: logging?.level,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,

@@ -83,7 +83,11 @@ class Core {
   }
 }
 
-function makeDispatcher({ store, jobsPrefix }: CoreOptions, timers: Timers): Dispatcher {
+function makeDispatcher({ store, jobsPrefix, stallTimeout }: CoreOptions, timers: Timers): Dispatcher {
   if (store.adapter !== 'redis') return new InProcessDispatcher(timers)
-  return new BullmqDispatcher({ redis: store.redis, ...(jobsPrefix !== undefined && { prefix: jobsPrefix }) })
+  return new BullmqDispatcher({
+    redis: store.redis,
+    ...(jobsPrefix !== undefined && { prefix: jobsPrefix }),
+    ...(stallTimeout !== undefined && { stallTimeout }),
+  })
 }
