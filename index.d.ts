@@ -53,23 +53,33 @@ export interface EventMap {
   'flow.failed': { error: string; stack?: string; failedStep?: string }
   /** A run was canceled. */
   'flow.canceled': { reason?: string }
-  /** A run has made no progress and nothing is left that could move it. */
-  'flow.stalled': { reason?: string }
+  /**
+   * A run has made no progress and nothing is left that could move it. With a step in its envelope: nothing more was
+   * heard of this execution of the step, and it is executed again.
+   */
+  'flow.stalled': { reason?: string; executionId?: string }
 
-  /** A step began; `attempt` of the envelope counts its tries. */
-  'flow.step.started': { input?: unknown }
+  /** A step began; `attempt` of the envelope counts its tries, `executionId` names this execution of its handler. */
+  'flow.step.started': { input?: unknown; executionId?: string }
   /** A step ended well. */
-  'flow.step.completed': { result?: unknown }
+  'flow.step.completed': { result?: unknown; executionId?: string }
   /** A step ended with an error. */
   'flow.step.failed': { error: string; stack?: string }
   /** A failed step is tried again after `delay` milliseconds, as try `nextAttempt` of `maxAttempts`. */
-  'flow.step.retry': { error: string; nextAttempt: number; maxAttempts: number; delay?: number }
+  'flow.step.retry': {
+    error: string
+    stack?: string
+    nextAttempt: number
+    maxAttempts: number
+    delay?: number
+    executionId?: string
+  }
   /** A step waits for the await of this id. */
   'flow.step.paused': { awaitId: string }
   /** A step goes on after the await of this id. */
-  'flow.step.resumed': { awaitId: string }
+  'flow.step.resumed': { awaitId: string; executionId?: string }
   /** The job of a step that waits has ended; another goes on with it when there is something to go on with. */
-  'flow.step.suspended': Record<string, unknown> | undefined
+  'flow.step.suspended': { executionId?: string } | undefined
   /** A step emitted `name` to the steps that subscribe to it, with a payload or with keys of its own. */
   emit: { name: string; payload?: unknown; [key: string]: unknown }
 
@@ -128,8 +138,8 @@ export interface EventMap {
   }
   /** An await was offered an answer, which its step has to judge. */
   'trigger.offered': { awaitId: string; offerId: string; data?: unknown }
-  /** A firing was handed to every subscribed flow. */
-  'trigger.processed': { fireId: string; runs: Array<{ flowName: string; runId: string }> }
+  /** A firing was handed to every subscribed flow, and to `awaits` awaits of its name. */
+  'trigger.processed': { fireId: string; runs?: Array<{ flowName: string; runId: string }>; awaits?: number }
   /** A firing that was due did not happen, or an await did not take what it was offered, and why. */
   'trigger.skipped': { reason: string; fireId?: string; scheduledTime?: string; awaitId?: string; offerId?: string }
   /** A firing could not be processed. */
@@ -149,6 +159,8 @@ export interface EventMap {
   'trigger.resolved': { awaitId: string; fireId?: string; data?: unknown }
   /** An await's deadline passed first. */
   'trigger.timeout': { awaitId: string; deadline?: string }
+  /** Written by the engine: stands for all events before it in the stream of triggers, which are trimmed. */
+  'trigger.snapshot': Record<string, unknown>
   /** An await was canceled. */
   'trigger.canceled': { awaitId: string; reason?: string }
 
@@ -1177,7 +1189,7 @@ export interface FlowDefinition {
    * with anything else is refused. More about the step may stand in `steps`.
    */
   entry: { step: string; queue: string; schema?: StandardSchema }
-  /** Its steps by name. */
+  /** Its steps by name. The entry may be left out if there is no more to say of it. */
   steps: Record<string, FlowStep>
   /** Events that are emitted into its runs from outside, by {@link FlowEngine.emit}, beside those of its steps. */
   accepts?: string[]
@@ -1229,8 +1241,8 @@ export class FlowEngine {
    *
    * @param options `replace`: take the place of another definition of this name. Without it, only the same definition
    * may be given again.
-   * @throws `NQ_VALIDATION` for a definition that can't work: it names what leads nowhere. `NQ_CONFLICT` for another
-   * definition of the same name.
+   * @throws `NQ_CONFIG` for a definition that can't work, and for another one of the same name; `NQ_VALIDATION` for a
+   * malformed one.
    */
   define(flow: FlowDefinition, options?: { replace?: boolean }): void
 
@@ -1611,8 +1623,8 @@ export interface JobConfig {
   /** On Redis: what the names of BullMQ's keys begin with. Default: BullMQ's own, `'bull'`. */
   prefix?: string
   /**
-   * On Redis: how long a worker may give no sign of life until others take its jobs, as milliseconds or text. Default
-   * `'30s'`. A worker whose event loop is blocked for longer counts as gone, too.
+   * On Redis: how long a worker may give no sign of life before its steps are run by another: milliseconds, or text.
+   * Default `'30s'`. A handler that keeps Node's thread for longer than that counts as gone, too.
    */
   stallTimeout?: number | string
 }

@@ -14,7 +14,8 @@ export const AWAIT_PATH = '/api/_triggers/await/'
 
 const MOST_BYTES = 1 << 20
 
-const ENDED = ['completed', 'failed', 'canceled']
+/** What ends an await. */
+const ENDINGS = ['trigger.fired', 'trigger.timeout', 'trigger.canceled']
 
 /** Answers a request to the URL of an await. */
 export async function answer(
@@ -39,33 +40,28 @@ export async function answer(
 
 async function resolve(engine: Engine, place: AwaitPlace, value: unknown): Promise<WebhookResponse> {
   try {
-    const { resolved, jobs } = await engine.call('resolveAwait', { ...place, data: Json.of(value, 'The body') })
-    if (!resolved) return await refuse(engine, place)
+    const { resolved, jobs } = await engine.callOwing('resolveAwait', { ...place, data: Json.of(value, 'The body') })
     engine.executions.wake(place.runId, place.awaitId)
     await engine.handOverOrWarn([place.runId], jobs)
-    return respond(200, { status: 'accepted' })
+    return resolved ? respond(200, { status: 'accepted' }) : await refuse(engine, place)
   } catch (error) {
     if (!(error instanceof NuxtQueueError)) throw error
-    if (error.code === 'NQ_NOT_FOUND') return await refuseUnknown(engine, place)
-    if (error.code === 'NQ_CONFLICT') return await refuse(engine, place)
+    if (error.code === 'NQ_NOT_FOUND') return respond(410, { error: 'the run is gone' })
     if (error.code === 'NQ_TOO_LARGE') return respond(413, { error: 'more than an event may hold' })
     throw error
   }
 }
 
-/** The await is there, and takes no answer. */
-async function refuse(engine: Engine, place: AwaitPlace): Promise<WebhookResponse> {
-  const { state } = await engine.call('awaitState', place)
-  if (state === 'fired') return respond(409, { error: 'already used' })
-  const status = await engine.call('status', { runId: place.runId })
-  if (status === null || ENDED.includes(status.status)) return respond(410, { error: 'the run has ended' })
-  return respond(409, { error: 'no longer waited for' })
-}
-
-/** The await is not there: it may be over, or the sender was faster than the handler that has the URL from us. */
-async function refuseUnknown(engine: Engine, { runId }: AwaitPlace): Promise<WebhookResponse> {
+/** Why an await takes no answer. Its record stays when its step has ended and it is no longer an await of the run. */
+async function refuse(engine: Engine, { runId, awaitId }: AwaitPlace): Promise<WebhookResponse> {
+  const stream = engine.streamOf(runId)
+  const events = await engine.options.store.query({ stream, types: ENDINGS })
+  const ending = events.find(({ data }) => data?.awaitId === awaitId)
+  if (ending?.type === 'trigger.fired') return respond(409, { error: 'already used' })
   const status = await engine.call('status', { runId })
-  if (status === null || ENDED.includes(status.status)) return respond(410, { error: 'the run has ended' })
+  if (status === null || status.endedAt !== undefined) return respond(410, { error: 'the run has ended' })
+  if (ending !== undefined) return respond(409, { error: 'no longer waited for' })
+  // The sender was faster than the handler that gave out the URL.
   return respond(503, { error: 'not waited for yet' }, { 'retry-after': '1' })
 }
 

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Point } from '../index.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
-import { type AwaitKind, type AwaitState, Json, type RecordedAwait, type Request } from './native-flows.js'
+import { type AwaitKind, type AwaitState, Json, type Request } from './native-flows.js'
 import { invalid } from './query.js'
 import { checkSchema, validate } from './schema.js'
 import type { StepExecution, Waiter } from './step-execution.js'
@@ -89,7 +89,6 @@ export class Awaits {
   }
 
   async #open(spec: AwaitSpec, ordinal: number, index: number, waiter: Waiter): Promise<unknown> {
-    this.#checkRecord(spec, index)
     const { engine } = this.#execution.place
     let state = await this.#call('openAwait', {
       ...{ ...this.#execution.id, name: spec.name, ordinal, index, kind: spec.kind },
@@ -115,17 +114,13 @@ export class Awaits {
     if (!resumed) await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
     await this.#execution.goOn()
     if (state === 'fired') return data
-    const { runId } = this.#execution
+    const which = `The await ${awaitId} of run ${this.#execution.runId}`
     if (state === 'canceled') {
-      const why = reason === undefined ? '' : `: ${reason}`
-      throw new NuxtQueueError('NQ_CANCELED', `The await ${awaitId} of run ${runId} was canceled${why}.`)
+      throw new NuxtQueueError('NQ_CANCELED', `${which} came to nothing: ${reason ?? 'it was canceled'}.`)
     }
     if (spec.onTimeout === 'resume') return undefined
     const until = deadline === undefined ? '' : ` (${deadline})`
-    throw new NuxtQueueError(
-      'NQ_TIMEOUT',
-      `The await ${awaitId} of run ${runId} had no answer by its deadline${until}.`,
-    )
+    throw new NuxtQueueError('NQ_TIMEOUT', `${which} had no answer by its deadline${until}.`)
   }
 
   async #judge(spec: AwaitSpec, awaitId: string, offer: AwaitState['offers'][number]): Promise<AwaitState> {
@@ -154,23 +149,10 @@ export class Awaits {
     try {
       return await this.#execution.place.engine.call(name, request)
     } catch (error) {
+      // Whatever the handler makes of it: it would go on with an answer that is not meant for it.
       if (error instanceof NuxtQueueError && error.code === 'NQ_NONDETERMINISTIC') this.#execution.fatal = error
       throw error
     }
-  }
-
-  /** An execution that begins other awaits than the one before it would take answers that are not meant for them. */
-  #checkRecord(spec: AwaitSpec, index: number): void {
-    const recorded: RecordedAwait | undefined = this.#execution.place.begun.awaits[index]
-    if (recorded === undefined || (recorded.name === spec.name && recorded.kind === spec.kind)) return
-    const { runId, stepName } = this.#execution.id
-    const message =
-      `Step ${stepName} of run ${runId} began await ${index + 1} as ${spec.kind} "${spec.name}", but an earlier ` +
-      `execution began it as ${recorded.kind} "${recorded.name}". Up to its awaits a handler has to do the same in each ` +
-      'execution: derive what decides about them from its input, its state and earlier answers; give a changed handler ' +
-      'a new step name while runs of the old one are under way.'
-    this.#execution.fatal = new NuxtQueueError('NQ_NONDETERMINISTIC', message)
-    throw this.#execution.fatal
   }
 
   #checkRunning(name: string): void {

@@ -10,9 +10,6 @@ import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 
-/** In milliseconds; workers renew their jobs' locks twice in that time. */
-const SHORTEST_STALL = 1000
-
 const DEFAULT_SUSPEND_AFTER = 30_000
 
 const any: Check = () => {}
@@ -30,18 +27,13 @@ const duration: Check = (value, name) => {
     throw refuse((error as Error).message)
   }
 }
-const stall: Check = (value, name) => {
-  duration(value, name)
-  const ms = toDuration(value as string, name)
-  expect(ms >= SHORTEST_STALL && ms < 2 ** 31, value, name, 'a duration of at least "1s" and at most "24d"')
-}
 const level = oneOf('debug', 'info', 'warn', 'error')
 
 const CONFIG = object({
   eventStore: any,
   flows: object({ suspendAfter: duration }),
   triggers: object({ enabled: flag, baseUrl: url, secret }),
-  jobs: object({ prefix: text, stallTimeout: stall }),
+  jobs: object({ prefix: text, stallTimeout: duration }),
   state: object({ provider: oneOf('eventStore', 'redis', 'dual') }),
   logging: object({
     routing: oneOf('internal', 'external', 'both', 'console'),
@@ -60,8 +52,7 @@ export interface CoreOptions {
   prefix: string
   instanceId: string
   isShared: boolean
-  jobsPrefix: string | undefined
-  stallTimeout: number | undefined
+  jobs: { prefix?: string; stallTimeout?: number }
   logLevel: LogEntry['level'] | undefined
   suspendAfter: number
   /** The URL that ends with a token. */
@@ -85,12 +76,18 @@ export function readConfig(config: QueueConfig): CoreOptions {
     prefix: eventStore.prefix ?? 'nq',
     instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     isShared,
-    jobsPrefix: jobs?.prefix,
-    stallTimeout: jobs?.stallTimeout === undefined ? undefined : toDuration(jobs.stallTimeout, 'jobs.stallTimeout'),
+    jobs: readJobs(jobs),
     logLevel: logging?.level,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
+  }
+}
+
+function readJobs({ prefix, stallTimeout }: NonNullable<QueueConfig['jobs']> = {}): CoreOptions['jobs'] {
+  return {
+    ...(prefix !== undefined && { prefix }),
+    ...(stallTimeout !== undefined && { stallTimeout: toDuration(stallTimeout, 'jobs.stallTimeout') }),
   }
 }
 

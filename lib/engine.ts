@@ -66,27 +66,58 @@ export class Engine {
     return `${this.options.prefix}:flow:${runId}`
   }
 
-  /** Brings jobs to their queues, and notes for the runs that it has been done. */
-  async handOver(runIds: readonly string[], jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
-    await this.activity.track(async () => {
-      try {
-        if (jobs.length > 0) await this.dispatcher().dispatch(jobs, options)
-      } catch (error) {
-        this.sweeper.expect()
-        throw toHandOverError(runIds, error)
-      }
-    })
-    // Nobody has to wait for the note: without it the jobs are handed over again, which is harmless.
-    for (const runId of runIds) this.call('handedOver', { runId }).catch(() => {})
+  /**
+   * Calls a method after which jobs are owed: it notes so for the run, since this process may end before they are
+   * handed over. If it was refused, there is nothing to hand over.
+   */
+  async callOwing<N extends 'start' | 'emit' | 'resolveAwait' | 'cancelAwait'>(
+    name: N,
+    request: Request<N>,
+  ): Promise<Answer<N>> {
+    try {
+      return await this.call(name, request)
+    } catch (error) {
+      if (isRefusal(error) && request.runId !== undefined) this.#confirm([request.runId])
+      else this.sweeper.expect()
+      throw error
+    }
   }
 
-  /** The same for jobs of a call that has done its part: the sweeper repeats what fails. */
-  async handOverOrWarn(runIds: readonly string[], jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
+  /** Brings jobs to their queues. */
+  async dispatch(jobs: readonly StepJob[], options?: DispatchOptions): Promise<void> {
+    if (jobs.length === 0) return
+    await this.activity.track(async () => {
+      try {
+        await this.dispatcher().dispatch(jobs, options)
+      } catch (error) {
+        throw toHandOverError(jobs, error)
+      }
+    })
+  }
+
+  /** Brings jobs to their queues that are owed, for each call that noted so. */
+  async handOver(runIds: readonly string[], jobs: readonly StepJob[]): Promise<void> {
     try {
-      await this.handOver(runIds, jobs, options)
+      await this.dispatch(jobs)
+    } catch (error) {
+      this.sweeper.expect()
+      throw error
+    }
+    this.#confirm(runIds)
+  }
+
+  /** The same for a call that has done its part: what fails is repeated later. */
+  async handOverOrWarn(runIds: readonly string[], jobs: readonly StepJob[]): Promise<void> {
+    try {
+      await this.handOver(runIds, jobs)
     } catch (error) {
       if (!this.#closed) warn('Jobs could not be handed over; this is tried again', error, 'NQ_HAND_OVER')
     }
+  }
+
+  /** Nobody has to wait for it: what is not confirmed is handed over again, which is harmless. */
+  #confirm(runIds: readonly string[]): void {
+    for (const runId of runIds) this.call('handedOver', { runId }).catch(() => this.sweeper.expect())
   }
 
   dispatcher(): Dispatcher {
@@ -117,10 +148,16 @@ function closed(): NuxtQueueError {
   return new NuxtQueueError('NQ_CLOSED', 'The core is closed; open a new one to go on.')
 }
 
-function toHandOverError(runIds: readonly string[], cause: unknown): NuxtQueueError {
+function toHandOverError(jobs: readonly StepJob[], cause: unknown): NuxtQueueError {
   if (cause instanceof NuxtQueueError && cause.code === 'NQ_CLOSED') return cause
   const reason = cause instanceof Error ? cause.message : String(cause)
-  const what = runIds.length === 1 ? `Run ${runIds[0]} is recorded, but its jobs` : 'It is recorded, but the jobs'
+  const runs = [...new Set(jobs.map(({ data }) => data.runId))]
+  const what = runs.length === 1 ? `Run ${runs[0]} is recorded, but its jobs` : 'It is recorded, but the jobs'
   const code = cause instanceof NuxtQueueError ? cause.code : 'NQ_UNAVAILABLE'
   return new NuxtQueueError(code, `${what} could not be handed over (${reason}); this is tried again.`, { cause })
+}
+
+/** Whether nothing was recorded. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof NuxtQueueError && !['NQ_UNAVAILABLE', 'NQ_TIMEOUT', 'NQ_CLOSED'].includes(error.code)
 }

@@ -36,6 +36,8 @@ export function readFlow(flow: FlowDefinition): { packed: object; schemas: FlowS
     return [name, backoff === undefined ? rest : { ...rest, backoff: readBackoff(backoff, `steps.${name}.backoff`) }]
   })
   // No assignment: a step may have any name.
+  // An entry of which there is no more to say need not stand among the steps.
+  if (!Object.hasOwn(flow.steps, entry.step)) steps.push([entry.step, { queue: entry.queue }])
   const packed = { ...flow, entry, steps: Object.fromEntries(steps) }
   return { packed, schemas: { entry: entrySchema ?? schemas.get(entry.step), steps: schemas } }
 }

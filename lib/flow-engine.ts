@@ -33,7 +33,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     if (triggeredBy !== undefined) checkName(triggeredBy, 'triggeredBy')
     const packed = Json.of(input, 'input')
     await this.#checkInput(flowName, input)
-    const started = await this.#engine.call('start', { flow: flowName, runId, input: packed, triggeredBy })
+    const started = await this.#engine.callOwing('start', { flow: flowName, runId, input: packed, triggeredBy })
     await this.#engine.handOver([started.runId], started.jobs)
     return { runId: started.runId }
   }
@@ -41,7 +41,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
   async emit(runId: string, name: string, payload?: unknown): Promise<surface.StepJob[]> {
     checkName(runId, 'runId')
     checkName(name, 'name')
-    const { jobs } = await this.#engine.call('emit', { runId, name, payload: Json.of(payload, 'payload') })
+    const { jobs } = await this.#engine.callOwing('emit', { runId, name, payload: Json.of(payload, 'payload') })
     this.#engine.executions.wake(runId)
     await this.#engine.handOver([runId], jobs)
     return jobs

@@ -3,7 +3,7 @@
  */
 
 import type { RunStatus, StepJob } from '../index.js'
-import type { NativeStore } from '../native.cjs'
+import type { NativeFlows } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { rethrowing, unwrap } from './errors.js'
 import { toJson } from './json.js'
@@ -86,6 +86,13 @@ interface RefusedStep {
   failed?: boolean
 }
 
+/** Jobs that somebody was about to hand over, and did not. */
+export interface Debt extends Jobs {
+  runId: string
+  /** What {@link FlowCalls.settleDebt} is told. */
+  note: string
+}
+
 /** What each method takes and gives. */
 interface Calls {
   start: [{ flow: string; runId?: string; input?: Json; triggeredBy?: string }, Jobs & { runId: string }]
@@ -109,9 +116,9 @@ interface Calls {
     },
     BegunStep | RefusedStep,
   ]
-  completeStep: [Execution & { result?: Json }, Jobs & { accepted: boolean; ended: boolean }]
+  completeStep: [Execution & { result?: Json }, { accepted: boolean; ended: boolean }]
   failStep: [
-    Execution & { error: string; stack?: string; final?: boolean },
+    Execution & { error: string; stack?: string; final?: boolean; maxAttempts: number },
     { accepted: boolean; retry?: { nextAttempt: number; delay: number }; ended: boolean },
   ]
   stalled: [{ runId: string; stepName: string; executionId?: string; reason: string }, boolean]
@@ -138,15 +145,13 @@ interface Calls {
   resolveAwait: [AwaitRef & { data?: Json }, Jobs & { resolved: boolean }]
   cancelAwait: [AwaitRef & { reason?: string }, Jobs & { canceled: boolean }]
   awaits: [{ runId: string }, RunStatus['awaits']]
-  reconcile: [{ runId: string }, Jobs]
-  owed: [{ olderThanMs: number }, string[]]
+  owed: [{ olderThanMs: number }, Debt[]]
   handedOver: [{ runId: string }, null]
   fire: [
     { name: string; payload?: Json; idempotencyKey?: string },
     Jobs & { fireId: string; timestamp: string; runIds: string[] },
   ]
   fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null }]
-  nextDeadline: [Record<string, never>, number | null]
   follow: [Record<string, never>, { wake: AwaitRef[]; ended: string[]; next: number | null } | null]
   finishFirings: [{ olderThanMs: number }, Jobs & { runIds: string[] }]
 }
@@ -156,9 +161,7 @@ export type CallName = keyof Calls
 export type Request<N extends CallName> = Calls[N][0]
 export type Answer<N extends CallName> = Calls[N][1]
 
-type NativeFlows = { define(definition: string, replace: boolean): void } & {
-  [name in CallName]: (ticket: number, request: string) => string | null
-}
+type Methods = { [name in CallName]: (ticket: number, request: string) => string | null }
 
 /** The native flow engine of a store. */
 export class FlowCalls {
@@ -167,7 +170,7 @@ export class FlowCalls {
 
   constructor(bridge: Bridge) {
     this.#bridge = bridge
-    this.#native = (bridge.store as NativeStore & { flows(): NativeFlows }).flows()
+    this.#native = bridge.store.flows()
   }
 
   define(definition: object, replace: boolean): void {
@@ -177,7 +180,13 @@ export class FlowCalls {
   /** Calls a method. `background`: it waits for others, and must not keep Node alive. */
   async call<N extends CallName>(name: N, request: Request<N>, background = false): Promise<Answer<N>> {
     const packed = pack(request)
-    return JSON.parse(unwrap(await this.#bridge.call((ticket) => this.#native[name](ticket, packed), background)))
+    const methods = this.#native as Methods
+    return JSON.parse(unwrap(await this.#bridge.call((ticket) => methods[name](ticket, packed), background)))
+  }
+
+  /** What {@link Debt.note} is about has been handed over. */
+  async settleDebt(note: string): Promise<void> {
+    unwrap(await this.#bridge.call((ticket) => this.#native.settleDebt(ticket, note)))
   }
 }
 

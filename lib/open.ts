@@ -83,11 +83,7 @@ class Core {
   }
 }
 
-function makeDispatcher({ store, jobsPrefix, stallTimeout }: CoreOptions, timers: Timers): Dispatcher {
+function makeDispatcher({ store, jobs }: CoreOptions, timers: Timers): Dispatcher {
   if (store.adapter !== 'redis') return new InProcessDispatcher(timers)
-  return new BullmqDispatcher({
-    redis: store.redis,
-    ...(jobsPrefix !== undefined && { prefix: jobsPrefix }),
-    ...(stallTimeout !== undefined && { stallTimeout }),
-  })
+  return new BullmqDispatcher({ redis: store.redis, ...jobs })
 }

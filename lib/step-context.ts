@@ -111,7 +111,7 @@ async function emit(
     const request = { runId, name, payload: packed, step: { stepName, executionId, ordinal } }
     const { jobs } = await engine.call('emit', request)
     engine.executions.wake(runId)
-    await engine.handOverOrWarn([runId], jobs)
+    await execution.handOver(jobs)
   })
 }
 

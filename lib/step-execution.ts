@@ -2,12 +2,14 @@
  * One execution of a step in this process: whether it works or waits, and how it is ended from outside.
  */
 
+import type { StepJob } from '../index.js'
 import type { StepOutcome, TakenJob } from './dispatch/dispatcher.js'
 import type { Engine } from './engine.js'
 import { NuxtQueueError } from './errors.js'
 import type { LiveExecution } from './executions.js'
 import type { BegunStep, Execution } from './native-flows.js'
 import type { Slots } from './slots.js'
+import { warn } from './warn.js'
 
 /** Between two attempts to suspend, so that one that is refused again and again doesn't spin. */
 const SUSPEND_AGAIN_MS = 100
@@ -59,8 +61,11 @@ export class StepExecution implements LiveExecution {
   #decision: Promise<void> | undefined
   /** Calls of the context that are under way, but for those that wait in an await. */
   #calls = 0
+  #whenDone: Array<() => void> = []
   /** How many wait in an await. */
   #waits = 0
+  /** Jobs of its emits that could not be handed over yet. */
+  readonly #unhanded: StepJob[] = []
   #isIdle = false
   #hasSlot = true
   #isClosing = false
@@ -121,8 +126,38 @@ export class StepExecution implements LiveExecution {
     try {
       return await call()
     } finally {
-      this.#calls--
-      this.#update()
+      this.#endCall()
+    }
+  }
+
+  #endCall(): void {
+    this.#calls--
+    if (this.#calls === 0) for (const resolve of this.#whenDone.splice(0)) resolve()
+    this.#update()
+  }
+
+  /** Resolves when no call of the context is under way: also those that its handler did not await. */
+  async callsDone(): Promise<void> {
+    if (this.#calls > 0) await new Promise<void>((resolve) => this.#whenDone.push(resolve))
+  }
+
+  /** Hands over the jobs of an emit. What fails is repeated before the execution ends: the record owes it to nobody. */
+  async handOver(jobs: readonly StepJob[]): Promise<void> {
+    this.#unhanded.push(...jobs)
+    try {
+      await this.handOverRest()
+    } catch (error) {
+      warn('Jobs of a step could not be handed over; this is tried again', error, 'NQ_HAND_OVER')
+    }
+  }
+
+  async handOverRest(): Promise<void> {
+    const jobs = this.#unhanded.splice(0)
+    try {
+      await this.place.engine.dispatch(jobs)
+    } catch (error) {
+      this.#unhanded.push(...jobs)
+      throw error
     }
   }
 
@@ -149,9 +184,8 @@ export class StepExecution implements LiveExecution {
           this.#update()
           resolve()
         }
-        this.#calls--
         this.#waits++
-        this.#update()
+        this.#endCall()
       })
     }
     waiter.woken = false
@@ -258,6 +292,7 @@ export class StepExecution implements LiveExecution {
   async #trySuspend(): Promise<boolean> {
     this.#leastDelay = SUSPEND_AGAIN_MS
     try {
+      await this.handOverRest()
       return (await this.place.engine.call('suspendStep', this.id)).suspended
     } catch (error) {
       this.#leastDelay = RECOVER_MS

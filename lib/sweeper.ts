@@ -59,9 +59,10 @@ export class Sweeper {
 
   async #finish(): Promise<void> {
     const engine = this.#engine
-    for (const runId of await engine.call('owed', { olderThanMs: OLDER_THAN_MS })) {
-      const { jobs } = await engine.call('reconcile', { runId })
-      await engine.handOverOrWarn([runId], jobs, { again: true })
+    for (const { jobs, note } of await engine.call('owed', { olderThanMs: OLDER_THAN_MS })) {
+      // Jobs that had ended before, with an outcome that the record does not have, have to run once more.
+      await engine.dispatch(jobs, { again: true })
+      await engine.flows.settleDebt(note)
     }
     const { jobs, runIds } = await engine.call('finishFirings', { olderThanMs: OLDER_THAN_MS })
     for (const runId of runIds) engine.executions.wake(runId)

@@ -29,7 +29,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     return {
       ...{ fireId, triggerName: name, status: 'processed', timestamp },
       ...(payload !== undefined && { data: payload }),
-      ...{ runs: [], resumed: runIds },
+      ...{ runs: [], resumed: [...new Set(runIds)] },
     }
   }
 
@@ -39,7 +39,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
 
   async resolveAwait(runId: string, awaitId: string, data?: unknown): Promise<boolean> {
     const request = { ...check(runId, awaitId), data: Json.of(data, 'data') }
-    const { resolved, jobs } = await this.#engine.call('resolveAwait', request)
+    const { resolved, jobs } = await this.#engine.callOwing('resolveAwait', request)
     await this.#wake(request, jobs)
     return resolved
   }
@@ -47,7 +47,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   async cancelAwait(runId: string, awaitId: string, reason?: string): Promise<boolean> {
     if (reason !== undefined) checkName(reason, 'reason')
     const request = { ...check(runId, awaitId), reason }
-    const { canceled, jobs } = await this.#engine.call('cancelAwait', request)
+    const { canceled, jobs } = await this.#engine.callOwing('cancelAwait', request)
     await this.#wake(request, jobs)
     return canceled
   }

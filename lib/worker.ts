@@ -173,6 +173,7 @@ export class QueueWorker implements surface.Worker {
       const input = await this.#input(execution)
       const { context, logger } = createContext(execution)
       const returned = await handler(input, context)
+      await execution.callsDone()
       if (!execution.isRunning) return { kind: 'done' }
       await this.#flush(execution, logger)
       if (execution.fatal) throw execution.fatal
@@ -205,8 +206,8 @@ export class QueueWorker implements surface.Worker {
 
   async #complete(execution: StepExecution, result: Json | undefined): Promise<StepOutcome> {
     try {
-      const { jobs } = await this.#engine.call('completeStep', { ...execution.id, result })
-      await this.#engine.handOverOrWarn([execution.runId], jobs)
+      await execution.handOverRest()
+      await this.#engine.call('completeStep', { ...execution.id, result })
       return { kind: 'done' }
     } catch (error) {
       // A result that the store refuses is refused the next time, too; anything else is the store's trouble.
@@ -221,7 +222,9 @@ export class QueueWorker implements surface.Worker {
     if (handBack) return { kind: 'retry', delay: 0, error: handBack }
     const failure = describe(execution.fatal ?? error)
     if (execution.fatal || finals.has(error as object)) failure.final = true
-    const { accepted, retry, ended } = await this.#engine.call('failStep', { ...execution.id, ...failure })
+    const { maxAttempts } = execution.place.begun
+    const request = { ...execution.id, ...failure, maxAttempts }
+    const { accepted, retry, ended } = await this.#engine.call('failStep', request)
     if (!accepted) return { kind: 'done' }
     if (retry) return { kind: 'retry', delay: retry.delay, error }
     if (ended) {

@@ -33,6 +33,13 @@ export class Inbox {
     return this.events.map((event) => event.id)
   }
 
+  /** The first event of this type as soon as it has come. */
+  async first(type: string, timeoutMs = 15_000): Promise<EventRecord> {
+    const find = () => this.events.find((event) => event.type === type)
+    await this.#until(() => find() !== undefined, `a ${type}`, timeoutMs)
+    return find() as EventRecord
+  }
+
   #until(isThere: () => boolean, what: string, timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {

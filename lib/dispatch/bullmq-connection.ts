@@ -88,6 +88,25 @@ export async function letNodeEnd(queue: Queue): Promise<void> {
 }
 
 /**
+ * Lets a worker end when its link is over. Up to some 6.x BullMQ tries again without a pause what fails for want of a
+ * connection while it closes, which freezes the process; by any other failure it ends.
+ */
+export function letWorkerEnd(worker: Worker, link: Link): void {
+  type Attempt = () => Promise<unknown>
+  const tries = worker as unknown as { retryIfFailed?(attempt: Attempt, options: object): Promise<unknown> }
+  const retryIfFailed = tries.retryIfFailed
+  if (!retryIfFailed) return
+  const once = async (attempt: Attempt) => {
+    try {
+      return await attempt()
+    } catch (error) {
+      throw link.isOver ? new Error('The worker was closed while Redis did not answer.') : error
+    }
+  }
+  tries.retryIfFailed = (attempt, options) => retryIfFailed.call(worker, () => once(attempt), options)
+}
+
+/**
  * Ends connections that BullMQ waits for in vain. One that was disconnected between two attempts never tells that it
  * ended, until it fails once more.
  */

@@ -8,7 +8,7 @@
 import type { Job, Queue, Worker } from 'bullmq'
 import type { StoreOptions } from '../../index.js'
 import { NuxtQueueError, shown } from '../errors.js'
-import { ConnectionWarnings, connectionOf, cutOff, type Link, letNodeEnd } from './bullmq-connection.js'
+import { ConnectionWarnings, connectionOf, cutOff, type Link, letNodeEnd, letWorkerEnd } from './bullmq-connection.js'
 import { type JobData, packData, unpackJob } from './bullmq-job.js'
 import {
   type Dispatcher,
@@ -85,6 +85,7 @@ export class BullmqDispatcher implements Dispatcher {
         runRetryDelay: 1000,
       })
     })
+    letWorkerEnd(worker, link)
     const work = new BullmqWork(bullmq, worker, link, run, options)
     worker.on('error', (error) => this.#warnings.warn(error))
     worker.once('closed', () => this.#works.delete(work))

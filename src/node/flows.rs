@@ -197,7 +197,6 @@ struct SkipOutput<'a> {
 struct CompletedOutput {
     accepted: bool,
     ended: bool,
-    jobs: [(); 0],
 }
 
 #[derive(Serialize)]
@@ -387,7 +386,7 @@ impl NativeFlows {
         ask!(self, ticket, request, |input: ExecutionInput, flows, triggers| {
             let ExecutionInput { run_id, step_name, execution_id, result, .. } = &input;
             let (accepted, ended) = flows.complete_step(run_id, step_name, execution_id, text(result)).await?;
-            Ok(json(&CompletedOutput { accepted, ended, jobs: [] }))
+            Ok(json(&CompletedOutput { accepted, ended }))
         })
     }
 

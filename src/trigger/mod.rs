@@ -195,6 +195,7 @@ impl TriggerEngine {
         self.catch_up().await?;
         let mut outcome = self.work_off(name, &fire_id, payload).await?;
         (outcome.fire_id, outcome.at) = (fire_id, at);
+        self.compact_if_long().await;
         Ok(outcome)
     }
 
@@ -256,7 +257,7 @@ impl TriggerEngine {
         }
         self.catch_up().await?;
         result.next_ms = self.next_deadline();
-        self.compact_if_long().await?;
+        self.compact_if_long().await;
         Ok(result)
     }
 
@@ -268,6 +269,7 @@ impl TriggerEngine {
     pub async fn resolve_await(&self, run_id: &str, await_id: &str, payload: Option<&str>) -> Result<Option<Vec<Job>>> {
         self.flows.owe(run_id).await?;
         let id = Uuid::new_v4().to_string();
+        self.compact_if_long().await;
         match self.flows.fire_await(run_id, await_id, Firing { id: &id, payload }, true).await? {
             Fired::Taken { job, .. } | Fired::Known(job) => Ok(Some(job.into_iter().collect())),
             Fired::Late => Ok(None),
@@ -309,22 +311,22 @@ impl TriggerEngine {
         }
     }
 
-    /// Keeps the stream short.
-    async fn compact_if_long(&self) -> Result<()> {
+    /// Keeps the stream short. What fails here is tried again the next time.
+    async fn compact_if_long(&self) {
         let is_long = {
             let known = self.known();
             !known.board.has_others && known.board.taken > COMPACT_FROM.max(2 * known.board.len() as u64)
         };
         if !is_long {
-            return Ok(());
+            return;
         }
-        match self.flows.store().compact::<Board>(&self.flows.triggers()).await {
-            // Others write all the time: the next time.
-            Err(error) if error.code() == Code::Conflict => Ok(()),
-            outcome => {
-                outcome?;
-                self.catch_up().await
-            }
+        let stream = self.flows.triggers();
+        let compacted = async {
+            self.flows.store().compact::<Board>(&stream).await?;
+            self.catch_up().await
+        };
+        if let Err(error) = compacted.await {
+            tracing::debug!(stream, %error, "not compacted");
         }
     }
 }

@@ -1,0 +1,23 @@
+// Flows that tests of several processes share.
+
+/** Waits for an approval, then ships. */
+export const order = (queue) => ({
+  name: 'order',
+  entry: { step: 'approve', queue },
+  steps: {
+    approve: { queue, emits: ['approved'] },
+    ship: { queue, subscribes: ['approved'] },
+  },
+})
+
+/** Five steps, one after the other. */
+export const chain = (queue) => ({
+  name: 'chain',
+  entry: { step: 'step-1', queue },
+  steps: Object.fromEntries(
+    [1, 2, 3, 4, 5].map((n) => [
+      `step-${n}`,
+      { queue, emits: n < 5 ? [`done-${n}`] : [], subscribes: n > 1 ? [`done-${n - 1}`] : [] },
+    ]),
+  ),
+})
