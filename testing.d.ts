@@ -23,8 +23,9 @@ import type {
  * A clock that stands still until it is moved. One clock may serve several stores and cores.
  *
  * Deadlines of awaits, back-offs and everything else that waits for an instant happen while the clock is moved past
- * it, in their order. A move shows the new time at once where nothing is due on the way; awaited, it also waits until
- * all that it set off has happened: handlers have run on until they end or await again.
+ * it, in their order. A move first lets happen what can happen before it, and waits until all that it set off has
+ * happened: handlers have run on until they end or await again. So `await` it. Where only stores use the clock the new
+ * time shows at once.
  *
  * A handler must not await a move itself, which would wait for the handler.
  *

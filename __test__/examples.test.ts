@@ -19,21 +19,25 @@ beforeAll(async () => {
 })
 afterAll(() => redis.stop())
 
-function play(example: string, redisUrl: string | undefined): string {
+function run(example: string, redisUrl: string | undefined) {
   const { REDIS_URL: _url, FORCE_COLOR: _colour, ...env } = process.env
-  const { status, stdout, stderr } = spawnSync(process.execPath, [join(folder, example)], {
+  return spawnSync(process.execPath, [join(folder, example)], {
     cwd: root,
     encoding: 'utf8',
     env: { ...env, NO_COLOR: '1', ...(redisUrl && { REDIS_URL: redisUrl }) },
     timeout: 25_000,
   })
+}
+
+function play(example: string, redisUrl: string | undefined): string {
+  const { status, stdout, stderr } = run(example, redisUrl)
   expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
   expect(stdout.trim()).not.toBe('')
   return stdout
 }
 
 test('the examples are there', () => {
-  expect(examples).toEqual(expect.arrayContaining(['quickstart.mjs', join('iris', 'run.mjs')]))
+  expect(examples).toEqual(expect.arrayContaining(['quickstart.mjs', 'flow.mjs', join('iris', 'run.mjs')]))
 })
 
 test.each(examples)('%s on memory', (example) => {
@@ -45,8 +49,38 @@ test.each(examples)('%s on Redis', async (example) => {
   play(example, redis.url)
 })
 
-test('the iris run learns, and its stream is left on Redis', async () => {
+test('the iris run learns, waits for its approval, and its stream is left on Redis', async () => {
   await command(redis, 'FLUSHALL')
-  expect(play(join('iris', 'run.mjs'), redis.url)).toMatch(/accuracy/i)
-  expect(await command(redis, 'KEYS', 'nq:flow:*')).not.toEqual([])
+  const said = play(join('iris', 'run.mjs'), redis.url)
+  expect(said).toMatch(/accuracy 9\d\.\d %/)
+  expect(said).toMatch(inOrder('flow.step.paused', 'trigger.awaiting', 'trigger.fired', 'flow.step.resumed'))
+  expect(await command(redis, 'KEYS', 'nq:flow:*')).toHaveLength(1)
 })
+
+test('the iris run survives the process that works on it', async () => {
+  await command(redis, 'FLUSHALL')
+  const said = play(join('iris', 'crash.mjs'), redis.url)
+  expect(said).toMatch(
+    inOrder(
+      'process-A',
+      'flow.step.paused',
+      'trigger.fired',
+      'flow.stalled',
+      'process-B',
+      'flow.step.resumed',
+      'flow.completed',
+    ),
+  )
+  const steps = [...said.matchAll(/flow\.step\.started +(\w+)/g)].map(([, step]) => step)
+  expect(steps.slice(-2)).toEqual(['approve', 'save'])
+})
+
+test('a crash without Redis says what is missing', () => {
+  const { status, stderr } = run(join('iris', 'crash.mjs'), undefined)
+  expect([status, stderr]).toEqual([1, expect.stringContaining('set REDIS_URL')])
+})
+
+/** These texts, one after the other. */
+function inOrder(...texts: string[]): RegExp {
+  return new RegExp(texts.map((text) => text.replaceAll('.', '\\.')).join('[^]*'))
+}

@@ -17,17 +17,12 @@ await core.worker('orders', {
   },
 })
 const { runId } = await core.flows.start('order', { items: 3 })
-const done = new Promise((resolve) => {
-  core.store.subscribe(
-    `nq:flow:${runId}`,
-    ({ type, triggerName }) => {
-      if (type === 'trigger.awaiting') core.flows.emit(runId, triggerName, { by: 'bike' })
-      if (type === 'flow.completed') resolve()
-    },
-    { after: '0-0' },
-  )
-})
-await done
-for (const event of await core.store.query({ stream: `nq:flow:${runId}` }))
-  console.log(event.id, event.type, event.data)
-await core.close()
+await core.store.subscribe(
+  `nq:flow:${runId}`,
+  ({ id, type, data }) => {
+    console.log(id, type, data)
+    if (type === 'trigger.awaiting') core.flows.emit(runId, 'picked.up', { by: 'bike' })
+    if (type === 'flow.completed') core.close()
+  },
+  { after: '0-0' },
+)

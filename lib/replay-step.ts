@@ -151,10 +151,7 @@ class RecordedStep {
   /** The payload of the first event of a name. */
   #payload(name: string): unknown {
     const emitted = this.#events.find(({ type, data }) => type === 'emit' && data?.name === name)
-    const { name: _name, ...members } = emitted?.data ?? {}
-    const keys = Object.keys(members)
-    if (keys.length === 0) return undefined
-    return keys.length === 1 && keys[0] === 'payload' ? members.payload : members
+    return emitted && payloadOf(emitted)
   }
 
   /** In the order in which the step went on with them; then those with which it has not yet. */
@@ -175,7 +172,17 @@ class RecordedStep {
     if (settled.type === 'trigger.timeout' || isTime) return { awaitId, kind: 'passed' }
     // What was judged is judged again: the schema gets what it got, not what it made of that.
     const { fireId } = settled.data ?? {}
+    const emitted = this.#events.find(({ type, id }) => type === 'emit' && id === fireId)
+    if (emitted) return { awaitId, kind: 'fired', data: payloadOf(emitted) }
     const offered = ofAwait.find(({ type, data }) => type === 'trigger.offered' && data?.offerId === fireId)
     return { awaitId, kind: 'fired', data: (offered ?? settled).data?.data }
   }
+}
+
+/** The payload of an `emit`: its own keys beside the name, or, where they would not do, `payload`. */
+function payloadOf({ data }: Entry): unknown {
+  const { name: _name, ...members } = data ?? {}
+  const keys = Object.keys(members)
+  if (keys.length === 0) return undefined
+  return keys.length === 1 && keys[0] === 'payload' ? members.payload : members
 }

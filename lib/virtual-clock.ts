@@ -63,7 +63,7 @@ export class VirtualClock implements Pick<surface.VirtualClock, keyof surface.Vi
 
   /** Moves on until something has to be waited for, within this call; the rest follows. */
   #move(): Promise<void> {
-    this.#step()
+    if (this.#settles.size === 0) this.#step()
     this.#moving ??= this.#run()
     return this.#moving
   }
@@ -76,8 +76,8 @@ export class VirtualClock implements Pick<surface.VirtualClock, keyof surface.Vi
 
   async #run(): Promise<void> {
     try {
-      // Timers never fire within the call that moves the clock.
-      await nextTurn()
+      // What is under way may set timers that are due on the way.
+      await this.#quiet()
       do {
         this.#step()
         if (this.#timers.nextBy(this.now()) !== undefined) this.#timers.fireNext()

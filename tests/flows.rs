@@ -542,6 +542,39 @@ async fn branches_that_end_at_once_end_the_run_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_ends_although_its_run_is_written_to_all_the_time() {
+    let server = RedisServer::start().unwrap();
+    let fleet = fleet(&server, 1).await;
+    let flows = &fleet[0].0;
+    for round in 0..10 {
+        let run = format!("r{round}");
+        let options = StartOptions { run_id: Some(run.clone()), triggered_by: None };
+        flows.start("one", None, options).await.unwrap();
+        flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (writer, stopped, stream) = (flows.store().clone(), stop.clone(), format!("nq:flow:{run}"));
+        let writing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let mut last = None;
+                while !stopped.load(std::sync::atomic::Ordering::SeqCst) {
+                    let log = nuxt_queue_core::NewEvent::new("log.info").with_data(r#"{"level":"info","message":"x"}"#);
+                    last = Some(writer.append(&stream, log, Default::default()));
+                    tokio::time::sleep(std::time::Duration::from_micros(20)).await;
+                }
+                if let Some(last) = last {
+                    last.await.unwrap();
+                }
+            });
+        });
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert_eq!(flows.complete_step(&run, "a", "1", None).await.unwrap(), (true, true));
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        writing.join().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn branches_that_emit_at_once_start_their_join() {
     let server = RedisServer::start().unwrap();
     let fleet = fleet(&server, 2).await;

@@ -7,6 +7,8 @@ const [name, runId] = process.argv.slice(2)
 
 const core = await open({
   eventStore: { adapter: 'redis', redis: { url: process.env.REDIS_URL } },
+  // Others take over after two seconds instead of thirty, so that nobody has to wait for the end of the demo.
+  jobs: { stallTimeout: '2s' },
   registry: { instanceId: `process-${name}` },
 })
 core.flows.define(irisFlow)

@@ -61,12 +61,21 @@ async function crash({ store, triggers }, runId) {
   const events = await store.query({ stream: `nq:flow:${runId}` })
   print([
     heading(terminal, 'Timeline', 'store.query({ stream })'),
-    ...timelineLines(terminal, events, { head: 7, tail: 24 }),
+    ...timelineLines(terminal, events, { head: 7, tail: 21, who: writer }),
     '',
     heading(terminal, 'Final state', 'state.getAll()'),
     statusLine(terminal, reduceRun(events)),
     ...stateLines(terminal, await store.state(runId).getAll()),
   ])
+}
+
+/**
+ * A or B, for what a step writes. What the engine makes of it, and the approval, stand for no process.
+ *
+ * @param {import('nuxt-queue-core').EventRecord} event
+ */
+function writer({ instanceId = '' }) {
+  return instanceId.replace(/^process-/, '')
 }
 
 /**

@@ -50,6 +50,8 @@ export function eventText(event) {
       return valueText(event.data.result ?? '')
     case 'flow.step.started':
       return event.workerId ? `by ${event.workerId}` : ''
+    case 'flow.stalled':
+      return event.data.reason ?? ''
     case 'flow.step.paused':
     case 'flow.step.resumed':
       return event.data.awaitId

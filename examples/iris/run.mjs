@@ -74,7 +74,7 @@ async function report(store, runId, milliseconds) {
   ])
   print([
     heading(terminal, 'Timeline', 'store.query({ stream })'),
-    ...timelineLines(terminal, events, { head: 15, tail: 27 }),
+    ...timelineLines(terminal, events, { head: 13, tail: 22 }),
   ])
   const halfway = await reportState(store, runId)
   if (redisUrl) print(await redisLines(terminal, redisUrl, stream, [events[0].id, halfway]))

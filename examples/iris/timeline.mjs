@@ -29,13 +29,16 @@ const WIDE_ENOUGH = { step: 80, id: 106 }
  *
  * @param {Terminal} terminal
  * @param {EventRecord[]} events of one stream, in order
- * @param {{ head: number, tail: number }} shown events kept at either end
+ * @param {object} shown
+ * @param {number} shown.head events kept at the beginning
+ * @param {number} shown.tail and at the end
+ * @param {(event: EventRecord) => string} [shown.who] who wrote an event, in one letter
  * @returns {string[]}
  */
-export function timelineLines(terminal, events, { head, tail }) {
+export function timelineLines(terminal, events, { head, tail, who }) {
   const start = events.length > 0 ? Date.parse(events[0].timestamp) : 0
   /** @param {EventRecord} event */
-  const show = (event) => eventLine(terminal, event, `+${Date.parse(event.timestamp) - start} ms`)
+  const show = (event) => eventLine(terminal, event, elapsedText(Date.parse(event.timestamp) - start), who)
   if (events.length <= head + tail + 1) return events.map(show)
   const left = events.slice(head, -tail)
   return [...events.slice(0, head).map(show), ...gapLines(terminal, left), ...events.slice(-tail).map(show)]
@@ -45,14 +48,16 @@ export function timelineLines(terminal, events, { head, tail }) {
  * @param {Terminal} terminal
  * @param {EventRecord} event
  * @param {string} elapsed since the run began
+ * @param {(event: EventRecord) => string} [who]
  */
-function eventLine(terminal, event, elapsed) {
+function eventLine(terminal, event, elapsed, who) {
   const { mark, style } = looksOf(event.type)
   /** @type {Cell[]} */
   const cells = [
     { text: mark, width: 1, style },
     { text: elapsed.padStart(7), width: 7, style: ['dim'] },
   ]
+  if (who) cells.push({ text: who(event), width: 1, style: ['bold'] })
   if (terminal.width >= WIDE_ENOUGH.id) cells.push({ text: event.id, width: 17, style: ['dim'] })
   cells.push({ text: event.type, width: 19, style })
   if (terminal.width >= WIDE_ENOUGH.step) cells.push({ text: event.stepName ?? '', width: 8, style: ['cyan'] })
@@ -76,6 +81,12 @@ function gapLines(terminal, left) {
     line(terminal, [mark, { text: parts.join(', '), style: ['dim'] }]),
     line(terminal, [mark]),
   ]
+}
+
+/** @param {number} milliseconds */
+function elapsedText(milliseconds) {
+  if (milliseconds < 1000) return `+${milliseconds} ms`
+  return `+${(milliseconds / 1000).toFixed(milliseconds < 10_000 ? 2 : 1)} s`
 }
 
 /** @param {string} type */

@@ -16,6 +16,9 @@ import {
   type WorkOptions,
 } from './dispatcher.js'
 
+/** How many may wait beside those that work. */
+const MOST_WAITING = 1000
+
 /** A job on its way. */
 interface Entry {
   job: StepJob
@@ -95,6 +98,9 @@ export class InProcessDispatcher implements Dispatcher {
   async #run(queue: Queue, entry: Entry, work: InProcessWork): Promise<void> {
     const busy = new Busy((change) => {
       this.#busy += change
+      work.busy += change
+      // One that only waits makes room for another.
+      if (change < 0) this.#handOut(queue)
       this.#settle()
     })
     const outcome = await work.take({ ...entry.job, waiting: (isWaiting) => busy.set(!isWaiting) })
@@ -169,6 +175,8 @@ class InProcessWork implements Work {
   readonly #concurrency: number
   readonly #onClose: () => void
   readonly #running = new Set<Promise<StepOutcome | 'unknown'>>()
+  /** How many run and don't just wait. */
+  busy = 0
 
   constructor(run: RunJob, concurrency: number, onClose: () => void) {
     this.#run = run
@@ -177,7 +185,8 @@ class InProcessWork implements Work {
   }
 
   get room(): number {
-    return this.#concurrency - this.#running.size
+    if (this.#running.size >= this.#concurrency + MOST_WAITING) return 0
+    return this.#concurrency - this.busy
   }
 
   /** Runs a job; never rejects. */

@@ -9,6 +9,8 @@ use crate::store::{AppendOptions, Consistency};
 
 /// How often it is tried while others write the same run all the time.
 const ATTEMPTS: usize = 200;
+/// After so many of them the other appends of this store wait meanwhile.
+const UNHELD: usize = 3;
 
 /// What is to be done about a run.
 pub(super) enum Decision<T> {
@@ -29,7 +31,18 @@ impl FlowEngine {
     ) -> Result<T> {
         let key = self.store.run_key(&self.stream(run_id));
         let mut consistency = Consistency::Cached;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
+            if attempt >= UNHELD {
+                let held = |progress: &Progress| match decide(progress) {
+                    Ok(Decision::Record(events, outcome)) => (Some(events), Ok(outcome)),
+                    Ok(Decision::Nothing(outcome)) => (None, Ok(outcome)),
+                    Err(error) => (None, Err(error)),
+                };
+                match self.store.append_held(&key, held).await {
+                    Err(error) if error.code() == Code::Conflict => continue,
+                    outcome => return outcome?,
+                }
+            }
             let seen = self.store.progress(&key, consistency, |progress, last| (decide(progress), last)).await?;
             match seen {
                 (Ok(Decision::Record(events, outcome)), last) => {

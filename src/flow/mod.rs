@@ -167,7 +167,6 @@ impl FlowEngine {
     /// `NotFound` for an unknown flow, `Conflict` if the id belongs to a run of another flow, and those of appending.
     pub async fn start(&self, flow_name: &str, input: Option<&str>, options: StartOptions) -> Result<Started> {
         let plan = self.plan(flow_name)?;
-        let is_new = options.run_id.is_none();
         let run_id = options.run_id.unwrap_or_else(|| self.new_id());
         let text = serde_json::to_string(&*plan)
             .map_err(|error| Error::new(Code::Internal, "A plan is not JSON.").caused_by(error))?;
@@ -179,18 +178,17 @@ impl FlowEngine {
         let event =
             NewEvent::new("flow.started").with(Field::RunId, &run_id).with(Field::FlowName, flow_name).with_data(data);
         let index = format!("{}:flows:{flow_name}", self.store.prefix());
-        let now = self.store.now_ms() as f64;
-        let record = async {
-            if is_new && self.begin(&run_id, event.clone()).await? {
-                return Ok(false);
-            }
-            self.start_known(&run_id, flow_name, event).await
-        };
         // The index goes first: whoever dies behind it leaves a run that is not there, which is passed over.
-        let owe = self.owe(&run_id);
-        let (indexed, owed, recorded) = tokio::join!(self.store.index_add(&index, &run_id, now), owe, record);
+        self.store.index_add_ahead(index, run_id.clone(), self.store.now_ms() as f64);
+        let record = async {
+            // Mostly nobody has started it before.
+            match self.begin(&run_id, event.clone()).await? {
+                true => Ok(false),
+                false => self.start_known(&run_id, flow_name, event).await,
+            }
+        };
+        let (owed, recorded) = tokio::join!(self.owe(&run_id), record);
         let is_repeated = recorded?;
-        indexed?;
         owed?;
         let jobs = match is_repeated {
             false => {

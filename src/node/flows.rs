@@ -292,7 +292,7 @@ fn after(point: PointInput) -> Result<EventId> {
 macro_rules! ask {
     ($self:ident, $ticket:ident, $request:ident, |$input:ident: $type:ty, $flows:ident, $triggers:ident| $work:expr) => {{
         let ($flows, $triggers) = ($self.flows.clone(), $self.triggers.clone());
-        $self.outlet.begin($ticket, async move {
+        $self.begin($ticket, async move {
             let _ = (&$flows, &$triggers);
             let $input: $type = parse("The request's members", &$request)?;
             $work
@@ -534,7 +534,7 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn settle_debt(&self, ticket: f64, note: String) -> Option<String> {
         let flows = self.flows.clone();
-        self.outlet.begin(ticket, async move { flows.settle_debt(&note).await.map(|()| "null".into()) })
+        self.begin(ticket, async move { flows.settle_debt(&note).await.map(|()| "null".into()) })
     }
 
     /// The jobs of a run were handed over.
@@ -560,7 +560,7 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn fire_due(&self, ticket: f64) -> Option<String> {
         let triggers = self.triggers.clone();
-        self.outlet.begin(ticket, async move { Ok(json(&DueOutput::from(triggers.fire_due().await?))) })
+        self.begin(ticket, async move { Ok(json(&DueOutput::from(triggers.fire_due().await?))) })
     }
 
     /// Finishes what someone fired and did not finish.
@@ -581,7 +581,7 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn follow(&self, ticket: f64) -> Option<String> {
         let triggers = self.triggers.clone();
-        self.outlet.begin(ticket, async move {
+        self.begin(ticket, async move {
             let digest = triggers.follow().await?.map(|digest| DigestOutput {
                 wake: digest.woken.into_iter().map(|(run_id, await_id)| WokenOutput { run_id, await_id }).collect(),
                 ended: digest.ended,
@@ -589,6 +589,16 @@ impl NativeFlows {
             });
             Ok(json(&digest))
         })
+    }
+}
+
+impl NativeFlows {
+    /// What needs a server is done on the I/O thread from the beginning.
+    fn begin(&self, ticket: f64, work: impl Future<Output = Result<String>> + Send + 'static) -> Option<String> {
+        match self.flows.store().is_local() {
+            true => self.outlet.begin(ticket, work),
+            false => self.outlet.begin_there(ticket, work),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use napi::bindgen_prelude::{Float64Array, FnArgs, Function};
 use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi::{Error as NapiError, Result as NapiResult, Status};
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
@@ -81,12 +82,29 @@ impl Outlet {
             return Some(text(result));
         }
         drop(entered);
+        self.go_on(io, ticket, work);
+        None
+    }
+
+    /// The same for work that is known to need I/O: none of it is done on the calling thread.
+    pub(super) fn begin_there(
+        &self,
+        ticket: f64,
+        work: impl Future<Output = Result<String>> + Send + 'static,
+    ) -> Option<String> {
+        match io::handle() {
+            Ok(io) => self.go_on(io, ticket, work),
+            Err(error) => return Some(text(Err(error))),
+        }
+        None
+    }
+
+    fn go_on(&self, io: &Handle, ticket: f64, work: impl Future<Output = Result<String>> + Send + 'static) {
         let promise = Promise { outlet: Some(self.clone()), ticket };
         io.spawn(async move {
             let result = pin!(work).await;
             promise.keep(text(result));
         });
-        None
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{EventStore, check};
 use crate::error::{Code, Error, Result};
+use crate::io;
 
 impl EventStore {
     /// Adds a member to a sorted index, or gives it a new score.
@@ -21,6 +22,17 @@ impl EventStore {
             }
         }
         added.await
+    }
+
+    /// The same without waiting: it goes behind what was appended before, and ahead of what comes. A failure
+    /// is a diagnostic.
+    pub(crate) fn index_add_ahead(&self, key: String, id: String, score: f64) {
+        let store = self.clone();
+        io::begin(async move {
+            if let Err(error) = store.index_add(&key, &id, score).await {
+                tracing::warn!(key, id, %error, "a run is not in its index");
+            }
+        });
     }
 
     /// Members of a sorted index, highest score first, equal scores by descending id. Runs that have

@@ -9,6 +9,7 @@ mod intake;
 mod logs;
 mod options;
 mod pages;
+mod progress;
 mod query;
 mod reader;
 mod retention;
@@ -41,7 +42,7 @@ use crate::backend::{Append, Backend, Completion, Receipt, Selector, Upwards};
 use crate::clock::{Clock, deadline};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, NewEvent};
-use crate::run::{Progress, Run};
+use crate::run::Run;
 
 /// What an append depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -201,6 +202,11 @@ impl EventStore {
     /// The beginning of every key.
     pub fn prefix(&self) -> &str {
         &self.shared.prefix
+    }
+
+    /// Whether the backend belongs to this store alone and answers at once.
+    pub fn is_local(&self) -> bool {
+        self.shared.backend.is_local()
     }
 
     /// The present instant of the store's clock, in milliseconds.
@@ -434,35 +440,6 @@ impl EventStore {
             (None, Some(look)) => Err(look),
             (None, None) => unreachable!("what was looked at was seen"),
         }
-    }
-
-    /// Looks at how far a run has come (`0-0`: it has no events). What was appended before is in it.
-    ///
-    /// # Errors
-    /// As [`EventStore::query`].
-    pub(crate) async fn progress<R>(
-        &self,
-        key: &RunKey,
-        consistency: Consistency,
-        look: impl FnOnce(&Progress, EventId) -> R,
-    ) -> Result<R> {
-        check::argument("The stream name", key.stream())?;
-        self.open_backend()?;
-        let Shared { cache, reader, intake, .. } = &*self.shared;
-        let mut look = Some(look);
-        if consistency == Consistency::Cached {
-            let seen = cache.peek(reader, intake, &key.0, |content| {
-                let last = content.last_id();
-                let progress = content.progress()?;
-                Some(look.take()?(progress, last))
-            });
-            if let Some(seen) = seen {
-                return Ok(seen);
-            }
-        }
-        let Some(look) = look else { return Err(Error::new(Code::Internal, "What was looked at was not seen.")) };
-        self.passed().await?;
-        cache.progress(reader, &key.0, consistency, look).await
     }
 
     /// A run as it was after `up_to`.
