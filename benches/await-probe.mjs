@@ -27,8 +27,10 @@ const handlers = {
     answered.get(name)?.(performance.now())
   },
 }
-const suspendAfter = kind === 'suspended' ? 0 : '1h'
-await core.worker(FLOW, handlers, { concurrency: 100, suspendAfter })
+// Some thousand at most wait in a worker beside those that work; these all are to wait.
+const options =
+  kind === 'suspended' ? { concurrency: 100, suspendAfter: 0 } : { concurrency: awaits, suspendAfter: '1h' }
+await core.worker(FLOW, handlers, options)
 
 // A few beforehand bring code and buffers to their size.
 await openAwaits('warm', 500)

@@ -1,6 +1,9 @@
 // Runs of a few steps, one after the other, on this package and on plain BullMQ.
 //
-//   run(id, n) → resolves when the run is completed     check(ids) throws when one isn't     forget(ids)     close()
+//   run(id, n) → resolves when its last handler returns     settle(ids) → resolves when all are completed
+//   check(ids) throws when something is missing or double     forget(ids)     close()
+//
+// Nobody watches the runs meanwhile, on neither side: what is measured is the work alone.
 
 import { Queue, Worker } from 'bullmq'
 import { CORE } from './subjects.mjs'
@@ -35,21 +38,22 @@ export function coreFlowsInMemory() {
 async function openBullmq(port) {
   const options = { connection: { port, maxRetriesPerRequest: null } }
   const queue = new Queue('plain', options)
-  const waiting = new Waiting()
+  const ends = new Ends()
   const add = (id, step, input) => queue.add(`step-${step}`, { id, step, input }, { ...KEEP, jobId: `${id}__${step}` })
   const process = async ({ data: { id, step, input } }) => {
     if (step < STEPS) await add(id, step + 1, payload(input.n + 1))
+    else ends.reach(id)
     return payload(input.n)
   }
   const worker = new Worker('plain', process, { ...options, concurrency: CONCURRENCY })
-  worker.on('completed', ({ data: { id, step } }) => step === STEPS && waiting.done(id))
   await worker.waitUntilReady()
   return {
     run: async (id, n) => {
-      const done = waiting.for(id)
+      const end = ends.of(id)
       await add(id, 1, payload(n))
-      await done
+      await end
     },
+    settle: () => until(async () => (await queue.getActiveCount()) === 0),
     check: async () => {
       if ((await queue.getFailedCount()) > 0) throw new Error('jobs have failed')
     },
@@ -65,15 +69,19 @@ async function openBullmq(port) {
 async function openFlows(eventStore) {
   const { open } = await import('../index.js')
   const core = await open({ eventStore })
-  const waiting = new Waiting()
+  const ends = new Ends()
   core.flows.define({ name: FLOW, entry: { step: 'step-1', queue: FLOW }, steps: chain() })
-  const worker = await core.worker(FLOW, handlers(), { concurrency: CONCURRENCY })
-  await core.store.subscribe('nq:flow:bench-*', ({ type, runId }) => type === 'flow.completed' && waiting.done(runId))
+  const worker = await core.worker(FLOW, handlers(ends), { concurrency: CONCURRENCY })
   return {
     run: async (runId, n) => {
-      const done = waiting.for(runId)
+      const end = ends.of(runId)
       await core.flows.start(FLOW, payload(n), { runId })
-      await done
+      await end
+    },
+    settle: async (ids) => {
+      for (const id of ids.slice(-CONCURRENCY)) {
+        await until(async () => (await core.flows.status(id)).status === 'completed')
+      }
     },
     check: async (ids) => {
       for (const id of ids) {
@@ -103,27 +111,32 @@ function chain() {
   return steps
 }
 
-function handlers() {
+function handlers(ends) {
   const handlers = {}
   for (let step = 1; step <= STEPS; step++) {
     handlers[`step-${step}`] = async (input, ctx) => {
       if (step < STEPS) await ctx.flow.emit(`done-${step}`, payload(input.n + 1))
+      else ends.reach(ctx.runId)
       return payload(input.n)
     }
   }
   return handlers
 }
 
-/** Who waits for the end of a run. */
-class Waiting {
+/** Who waits for the last handler of a run. */
+class Ends {
   #resolve = new Map()
 
-  for(id) {
+  of(id) {
     return new Promise((resolve) => this.#resolve.set(id, resolve))
   }
 
-  done(id) {
+  reach(id) {
     this.#resolve.get(id)?.()
     this.#resolve.delete(id)
   }
+}
+
+async function until(condition) {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 1))
 }

@@ -27,7 +27,10 @@ function steps(name, variants, { runs, inFlight, ...goal }) {
     needsCore: variants.every(({ core }) => core),
     variants,
     prepare: async (_, round) => Array.from({ length: count }, (_, i) => `bench-${slug}-${round}-${i}`),
-    work: (subject, ids) => runInFlight(count, inFlight, (i) => subject.run(ids[i], i)),
+    work: async (subject, ids) => {
+      await runInFlight(count, inFlight, (i) => subject.run(ids[i], i))
+      await subject.settle(ids)
+    },
     check: async (subject, ids) => {
       await subject.check(ids)
       await subject.forget(ids)
