@@ -1463,8 +1463,11 @@ export interface WebhookAwaitOptions extends AwaitTimeout {
   schema?: unknown
 }
 
+/** Options of an await without a schema that may go on with `undefined`. */
+type ResumeOptions = { onTimeout: 'resume'; schema?: undefined }
+
 /** What an await with the options `O` gives: by its schema if it has one, else `T`; maybe `undefined` if it goes on after a timeout. */
-export type Awaited<T, O> =
+export type AwaitResult<T, O> =
   | (O extends { schema: StandardSchema<infer _Input, infer Output> } ? Output : T)
   | (O extends { onTimeout: 'resume' } ? undefined : never)
 
@@ -1536,7 +1539,9 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
      * @throws `NQ_TIMEOUT` if the time is over, `NQ_CANCELED` if the await or the run was canceled.
      */
     // biome-ignore lint/suspicious/noExplicitAny: anyone may answer with anything
-    await<T = any, const O extends AwaitOptions = AwaitOptions>(name: string, options?: O): Promise<Awaited<T, O>>
+    await<T = any>(name: string, options: AwaitOptions & ResumeOptions): Promise<T | undefined>
+    // biome-ignore lint/suspicious/noExplicitAny: anyone may answer with anything
+    await<T = any, const O extends AwaitOptions = AwaitOptions>(name: string, options?: O): Promise<AwaitResult<T, O>>
   }
   /** Other things to wait for. All throw `NQ_CANCELED` if the await or the run was canceled. */
   await: {
@@ -1546,10 +1551,14 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
     until(date: Date | string): Promise<void>
     /** Waits for an event that a step emits, or {@link FlowEngine.emit}. */
     // biome-ignore lint/suspicious/noExplicitAny: a step may emit anything
-    event<T = any, const O extends EventAwaitOptions = EventAwaitOptions>(options: O): Promise<Awaited<T, O>>
+    event<T = any>(options: EventAwaitOptions & ResumeOptions): Promise<T | undefined>
+    // biome-ignore lint/suspicious/noExplicitAny: a step may emit anything
+    event<T = any, const O extends EventAwaitOptions = EventAwaitOptions>(options: O): Promise<AwaitResult<T, O>>
     /** Waits until somebody sends JSON to the URL of {@link getWebhookUrl}. */
     // biome-ignore lint/suspicious/noExplicitAny: anyone may send anything
-    webhook<T = any, const O extends WebhookAwaitOptions = WebhookAwaitOptions>(options?: O): Promise<Awaited<T, O>>
+    webhook<T = any>(options: WebhookAwaitOptions & ResumeOptions): Promise<T | undefined>
+    // biome-ignore lint/suspicious/noExplicitAny: anyone may send anything
+    webhook<T = any, const O extends WebhookAwaitOptions = WebhookAwaitOptions>(options?: O): Promise<AwaitResult<T, O>>
     /**
      * The URL of the next `webhook()` of this step: `{baseUrl}/api/_triggers/await/{token}`. Ask for it before you wait.
      * Nobody can guess it, and who has it can answer once.

@@ -235,19 +235,44 @@ describe('in process', () => {
     await taker.count(2)
     taker.taken[0]?.job.waiting?.(true)
     taker.taken[1]?.job.waiting?.(true)
+    await taker.end(2)
     await dispatcher.idle()
     taker.taken[1]?.job.waiting?.(false)
     let isIdle = false
     const idle = dispatcher.idle().then(() => {
       isIdle = true
     })
-    await taker.end(1, { kind: 'retry', delay: 60_000, error: new Error('later') })
-    await taker.count(3)
+    await dispatcher.dispatch([])
     expect(isIdle).toBe(false)
-    taker.taken[1]?.job.waiting?.(false)
-    await taker.end(2)
+    await taker.end(1, { kind: 'retry', delay: 60_000, error: new Error('later') })
     await idle
+    // After its end nobody cares.
+    taker.taken[1]?.job.waiting?.(false)
+    await dispatcher.idle()
     expect(taker.numbers).toEqual([0, 1, 2])
+    await dispatcher.close()
+  })
+
+  test('one that waits makes room for another', async () => {
+    const dispatcher = new InProcessDispatcher(systemTimers)
+    const queue = newQueue()
+    const taker = await Taker.of(dispatcher, queue)
+    await dispatcher.dispatch(makeJobs(queue, 5))
+    for (let n = 0; n < 3; n++) {
+      await taker.count(n + 1)
+      expect(taker.taken).toHaveLength(n + 1)
+      taker.taken[n]?.job.waiting?.(true)
+    }
+    await taker.count(4)
+    // Two work now where there is room for one.
+    taker.taken[0]?.job.waiting?.(false)
+    await taker.end(3)
+    await dispatcher.dispatch([])
+    expect(taker.taken).toHaveLength(4)
+    await taker.end(0)
+    await taker.count(5)
+    await taker.end(4)
+    await dispatcher.idle()
     await dispatcher.close()
   })
 

@@ -86,7 +86,15 @@ describe('a start', () => {
     const home = await Home.open()
     const schema = z.object({ at: z.coerce.date(), n: z.number().default(7) })
     let seen: unknown
-    const run = await home.run((input) => void (seen = input), { input: { at: '2025-01-01T00:00:00Z' }, step: { schema } })
+    const run = await home.run(
+      (input) => {
+        seen = input
+      },
+      {
+        input: { at: '2025-01-01T00:00:00Z' },
+        step: { schema },
+      },
+    )
     await run.result()
     expect(seen).toEqual({ at: new Date('2025-01-01T00:00:00Z'), n: 7 })
     expect(await run.events('flow.started')).toMatchObject([{ input: { at: '2025-01-01T00:00:00Z' } }])
@@ -105,7 +113,10 @@ describe('a start', () => {
     const started = await Promise.all([1, 2, 3].map((n) => core.flows.start('order', { n }, options)))
     expect(started).toEqual(Array(3).fill({ runId: 'order-7' }))
     expect(await core.store.query({ stream: 'nq:flow:order-7' })).toHaveLength(1)
-    expect(await core.flows.status('order-7')).toMatchObject({ triggeredBy: 'cart', steps: { pack: { status: 'queued' } } })
+    expect(await core.flows.status('order-7')).toMatchObject({
+      triggeredBy: 'cart',
+      steps: { pack: { status: 'queued' } },
+    })
   })
 })
 
@@ -117,9 +128,12 @@ describe('a run', () => {
     let shipped: unknown
     await core.worker('orders', {
       pack: async (input, ctx) => ctx.flow.emit('packed', { parcels: input.items }),
-      ship: (input) => void (shipped = input),
+      ship: (input) => {
+        shipped = input
+      },
     })
-    await core.worker('billing', { invoice: async ({ parcels }, ctx) => {
+    await core.worker('billing', {
+      invoice: async ({ parcels }, ctx) => {
         await ctx.flow.emit('invoiced', parcels * 10)
         await ctx.await.time('1h')
       },
@@ -129,7 +143,9 @@ describe('a run', () => {
     expect(shipped).toBeUndefined()
     await clock.advance('1m')
     const jobs: StepJob[] = await core.flows.emit(runId, 'paid', 'cash')
-    expect(jobs).toMatchObject([{ queue: 'orders', name: 'ship', jobId: `${runId}__ship`, data: { runId, attempt: 1 } }])
+    expect(jobs).toMatchObject([
+      { queue: 'orders', name: 'ship', jobId: `${runId}__ship`, data: { runId, attempt: 1 } },
+    ])
     await clock.advance('1h')
     expect(shipped).toEqual({ packed: { parcels: 2 }, invoiced: 20, paid: 'cash' })
     expect(await core.flows.status(runId)).toMatchObject({ status: 'completed' })
@@ -242,7 +258,9 @@ describe('a failing step', () => {
     ])
     expect(await run.error()).toBe('attempt 4')
     const retries = await run.events('flow.step.retry')
-    expect(retries.map(({ error, nextAttempt, maxAttempts, delay }) => [error, nextAttempt, maxAttempts, delay])).toEqual([
+    expect(
+      retries.map(({ error, nextAttempt, maxAttempts, delay }) => [error, nextAttempt, maxAttempts, delay]),
+    ).toEqual([
       ['attempt 1', 2, 4, 5000],
       ['attempt 2', 3, 4, 10_000],
       ['attempt 3', 4, 4, 15_000],
@@ -272,7 +290,11 @@ describe('a failing step', () => {
     ['an object', { status: 500 }, 'The handler threw { status: 500 } instead of an Error.'],
     ['a symbol', Symbol('s'), 'The handler threw Symbol(s) instead of an Error.'],
     ['an error without a message', new TypeError(), 'TypeError'],
-    ['a hostile object', new Proxy(new Error(), { get: fail, getPrototypeOf: fail }), "The handler threw something that can't be read."],
+    [
+      'a hostile object',
+      new Proxy(new Error(), { get: fail, getPrototypeOf: fail }),
+      "The handler threw something that can't be read.",
+    ],
   ])('that throws %s says so', async (_, thrown, message) => {
     const home = await Home.open()
     const run = await home.run(() => {
@@ -299,7 +321,11 @@ describe('a failing step', () => {
     core.flows.define({
       name: 'pair',
       entry: { step: 'both', queue: 'q' },
-      steps: { both: { queue: 'q' }, waits: { queue: 'q', subscribes: ['go'] }, fails: { queue: 'q', subscribes: ['go'] } },
+      steps: {
+        both: { queue: 'q' },
+        waits: { queue: 'q', subscribes: ['go'] },
+        fails: { queue: 'q', subscribes: ['go'] },
+      },
     })
     let reason: unknown
     await core.worker('q', {
@@ -329,7 +355,10 @@ describe('a failing step', () => {
       entry: { step: 'first', queue: 'q' },
       steps: { first: { queue: 'q' }, second: { queue: 'q', subscribes: ['next'], maxAttempts: 3, schema } },
     })
-    await home.core.worker('q', { first: async (_, ctx) => ctx.flow.emit('next', { n: '1' }), second: () => void calls++ })
+    await home.core.worker('q', {
+      first: async (_, ctx) => ctx.flow.emit('next', { n: '1' }),
+      second: () => void calls++,
+    })
     const { runId } = await home.core.flows.start('strict')
     await home.clock.settle()
     expect(await new Run(home, runId).error()).toMatch(/The input of step second .* does not fit its schema: n: /)
@@ -388,7 +417,12 @@ describe('logs', () => {
 
   test('of the original module are read, too', async () => {
     const { core } = await Home.open()
-    const entry = { type: 'log', runId: 'old', stepName: 's', data: { level: 'warn', message: 'hm', file: 'a.csv' } } as const
+    const entry = {
+      type: 'log',
+      runId: 'old',
+      stepName: 's',
+      data: { level: 'warn', message: 'hm', file: 'a.csv' },
+    } as const
     await core.store.append('nq:flow:old', entry)
     const [line] = await core.logs.query({ runId: 'old', level: 'warn' })
     expect(line).toMatchObject({ level: 'warn', message: 'hm', metadata: { file: 'a.csv' }, stepName: 's' })

@@ -1,6 +1,8 @@
 import { appendBenchmarks } from './append.mjs'
+import { awaitBenchmarks } from './await.mjs'
 import { cacheBenchmarks } from './cache.mjs'
 import { cacheMemoryBenchmarks } from './cache-memory.mjs'
+import { flowBenchmarks } from './flow.mjs'
 import { longRunBenchmarks } from './long-run.mjs'
 import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
@@ -16,6 +18,8 @@ const GROUPS = [
   cacheBenchmarks,
   mixBenchmarks,
   cacheMemoryBenchmarks,
+  flowBenchmarks,
+  awaitBenchmarks,
   longRunBenchmarks,
 ]
 

@@ -27,7 +27,10 @@ export type StepOutcome =
 export interface TakenJob extends StepJob {
   /** How often the job may be tried, if it says so itself; jobs of the original module do. */
   maxAttempts?: number
-  /** Tells that the handler only waits from now on, or works again: `idle()` does not wait for one that waits. */
+  /**
+   * Tells that the handler only waits from now on, or works again. One that waits makes room for another, and `idle()`
+   * does not wait for it.
+   */
   waiting?(isWaiting: boolean): void
 }
 

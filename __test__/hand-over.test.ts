@@ -1,0 +1,97 @@
+/** Jobs that could not be handed over: what is recorded is carried out, sooner or later. */
+
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { type NuxtQueueError, open, type QueueConfig, type QueueCore } from '../index.js'
+import { VirtualClock } from '../testing.js'
+import { newQueue } from './support/dispatchers.js'
+import { failure } from './support/failure.js'
+import { command, type RedisServer, startRedis, until } from './support/redis.js'
+import { Warnings } from './support/warnings.js'
+
+let server: RedisServer
+let warnings: Warnings
+const opened: QueueCore[] = []
+
+beforeAll(async () => {
+  server = await startRedis()
+})
+afterAll(() => server.stop())
+afterEach(async () => {
+  await Promise.all(opened.splice(0).map((core) => core.close()))
+})
+
+async function openCore(config: QueueConfig = {}): Promise<QueueCore> {
+  const core = await open({ eventStore: { adapter: 'redis', redis: { url: server.url } }, ...config })
+  opened.push(core)
+  return core
+}
+
+/** Makes BullMQ refuse jobs for a queue while the store is as well as before. */
+const breakQueue = (queue: string) => command(server, 'SET', `bull:${queue}:id`, 'broken')
+const mendQueue = (queue: string) => command(server, 'DEL', `bull:${queue}:id`)
+
+const isCompleted = async (core: QueueCore, runId: string) => (await core.flows.status(runId))?.status === 'completed'
+
+describe('a job that could not be handed over', () => {
+  test('fails the start, and is handed over later by itself', async () => {
+    const clock = new VirtualClock('2025-01-01T00:00:00Z')
+    const core = await openCore({ clock })
+    const queue = newQueue()
+    core.flows.define({ name: 'f', entry: { step: 'step', queue }, steps: {} })
+    await breakQueue(queue)
+    const error: NuxtQueueError = await failure(() => core.flows.start('f', 1, { runId: queue }))
+    expect(error).toMatchObject({
+      code: 'NQ_UNAVAILABLE',
+      message: expect.stringContaining(`Run ${queue} is recorded`),
+    })
+    await mendQueue(queue)
+    await core.worker(queue, { step: () => 'done' })
+    await clock.advance('15s')
+    await until(() => isCompleted(core, queue), 'the end')
+  })
+
+  test('is handed over by another process', async () => {
+    const clock = new VirtualClock('2025-01-01T00:00:00Z')
+    const queue = newQueue()
+    const first = await openCore({ clock })
+    first.flows.define({ name: 'f', entry: { step: 'step', queue }, steps: {} })
+    await breakQueue(queue)
+    await failure(() => first.flows.start('f', 1, { runId: queue }))
+    await first.close()
+    await mendQueue(queue)
+    await clock.advance('10s')
+    // It looks when it is opened.
+    const second = await openCore({ clock })
+    await second.worker(queue, { step: () => 'done' })
+    await until(() => isCompleted(second, queue), 'the end')
+  })
+
+  test('holds up the step that emitted it', async () => {
+    warnings = new Warnings()
+    const core = await openCore()
+    const [one, two] = [newQueue(), newQueue()]
+    core.flows.define({
+      name: 'f',
+      entry: { step: 'one', queue: one },
+      steps: { one: { queue: one }, two: { queue: two, subscribes: ['go'] } },
+    })
+    await breakQueue(two)
+    let executions = 0
+    await core.worker(one, {
+      one: async (_, ctx) => {
+        executions++
+        await ctx.flow.emit('go', 5)
+      },
+    })
+    const { runId } = await core.flows.start('f')
+    await until(() => executions > 1, 'a second execution')
+    expect(await core.flows.status(runId)).toMatchObject({ status: 'running', steps: { one: { attempt: 1 } } })
+    await mendQueue(two)
+    await core.worker(two, { two: (n) => n })
+    await until(() => isCompleted(core, runId), 'the end')
+    const emits = await core.store.query({ stream: `nq:flow:${runId}`, types: ['emit'] })
+    expect(emits).toHaveLength(1)
+    warnings.stop()
+    expect(warnings.caught[0]?.message).toContain('could not be handed over')
+  })
+})

@@ -1,0 +1,145 @@
+// Flows, handlers and their context, awaits, and what opens them.
+import { expectTypeOf } from 'expect-type'
+import {
+  type Firing,
+  FlowEngine,
+  type LogEntry,
+  open,
+  type QueueConfig,
+  type QueueCore,
+  RunLogger,
+  type RunState,
+  type RunStatus,
+  type StepHandler,
+  type StepJob,
+  TriggerEngine,
+  type WebhookResponse,
+  type Worker,
+  type WorkerContext,
+} from 'nuxt-queue-core'
+import { VirtualClock } from 'nuxt-queue-core/testing'
+import { z } from 'zod'
+
+// Configuration.
+const config: QueueConfig = {
+  eventStore: { adapter: 'redis', redis: { url: 'redis://localhost' } },
+  flows: { suspendAfter: '1m' },
+  triggers: { enabled: true, baseUrl: 'https://app.example.com', secret: 's' },
+  jobs: { prefix: 'app' },
+  logging: { level: 'info' },
+  registry: { instanceId: 'a' },
+  state: { provider: 'eventStore' },
+  clock: new VirtualClock(),
+}
+const core = await open(config)
+expectTypeOf(core).toEqualTypeOf<QueueCore>()
+expectTypeOf(await open()).toEqualTypeOf<QueueCore>()
+// @ts-expect-error no such option
+await open({ suspendAfter: '1m' })
+// @ts-expect-error a level that there is not
+await open({ logging: { level: 'fatal' } })
+// @ts-expect-error engines come from open
+new FlowEngine()
+// @ts-expect-error engines come from open
+new TriggerEngine()
+// @ts-expect-error loggers come from a context
+new RunLogger()
+
+// Definitions.
+core.flows.define({
+  name: 'train',
+  entry: { step: 'fit', queue: 'ml', schema: z.object({ epochs: z.number() }) },
+  steps: {
+    fit: { queue: 'ml', emits: ['fitted'], maxAttempts: 3, backoff: { type: 'fixed', delay: '5s' } },
+    report: { queue: 'mail', subscribes: ['fitted'], schema: z.object({ accuracy: z.coerce.number() }) },
+  },
+  accepts: ['stop'],
+})
+core.flows.define({ name: 'a', entry: { step: 'a', queue: 'q' }, steps: {} }, { replace: true })
+// @ts-expect-error the entry is missing
+core.flows.define({ name: 'a', steps: {} })
+// @ts-expect-error a step has a queue
+core.flows.define({ name: 'a', entry: { step: 'a', queue: 'q' }, steps: { a: {} } })
+// @ts-expect-error no schema
+core.flows.define({ name: 'a', entry: { step: 'a', queue: 'q', schema: {} }, steps: {} })
+// @ts-expect-error a growth that there is not
+core.flows.define({ name: 'a', entry: { step: 'a', queue: 'q' }, steps: { a: { queue: 'q', backoff: { type: 'x' } } } })
+
+// Runs.
+expectTypeOf(await core.flows.start('train', { epochs: 4 }, { runId: '7' })).toEqualTypeOf<{ runId: string }>()
+expectTypeOf(await core.flows.emit('7', 'stop')).toEqualTypeOf<StepJob[]>()
+expectTypeOf(await core.flows.cancel('7', 'because')).toEqualTypeOf<boolean>()
+expectTypeOf(await core.flows.status('7')).toEqualTypeOf<RunStatus | undefined>()
+expectTypeOf(await core.flows.runs('train', { limit: 5 })).toEqualTypeOf<RunStatus[]>()
+expectTypeOf(await core.flows.explain('7')).toEqualTypeOf<string>()
+// @ts-expect-error a misspelt option
+await core.flows.start('train', {}, { runID: '7' })
+
+// Triggers.
+expectTypeOf(await core.triggers.emit('go', { n: 1 }, { idempotencyKey: 'k' })).toEqualTypeOf<Firing>()
+expectTypeOf(await core.triggers.awaits('7')).toEqualTypeOf<RunStatus['awaits']>()
+expectTypeOf(await core.triggers.resolveAwait('7', 'a/b/1', {})).toEqualTypeOf<boolean>()
+expectTypeOf(await core.triggers.cancelAwait('7', 'a/b/1')).toEqualTypeOf<boolean>()
+const request = { method: 'POST', path: '/', headers: {}, body: new Uint8Array() }
+expectTypeOf(await core.triggers.handleWebhook(request)).toEqualTypeOf<WebhookResponse>()
+
+// Logs.
+expectTypeOf(await core.logs.query({ runId: '7', level: ['warn', 'error'] })).toEqualTypeOf<LogEntry[]>()
+// @ts-expect-error of which run
+await core.logs.query({ level: 'warn' })
+
+// Handlers.
+interface Training {
+  epoch: number
+}
+const fit: StepHandler<{ epochs: number }, Training> = async (input, ctx) => {
+  expectTypeOf(input.epochs).toEqualTypeOf<number>()
+  expectTypeOf(ctx).toEqualTypeOf<WorkerContext<Training>>()
+  expectTypeOf(ctx.state).toEqualTypeOf<RunState<Training>>()
+  expectTypeOf(ctx.logger).toEqualTypeOf<RunLogger>()
+  expectTypeOf(ctx.signal).toEqualTypeOf<AbortSignal>()
+  expectTypeOf(ctx.attempt).toEqualTypeOf<number>()
+  await ctx.state.set('epoch', 1)
+  // @ts-expect-error no such key
+  await ctx.state.set('epochs', 1)
+  await ctx.flow.emit('fitted', { accuracy: 0.9 })
+  return { done: true }
+}
+expectTypeOf(
+  await core.worker('ml', { fit, 'train/fit': fit, other: () => {} }, { concurrency: 4, closeTimeout: '10s' }),
+).toEqualTypeOf<Worker>()
+// @ts-expect-error a handler is a function
+await core.worker('ml', { fit: 'fit' })
+// @ts-expect-error a misspelt option
+await core.worker('ml', { fit }, { concurency: 4 })
+
+// Awaits.
+declare const ctx: WorkerContext
+expectTypeOf(await ctx.flow.await('go')).toBeAny()
+expectTypeOf(await ctx.flow.await<{ ok: boolean }>('go')).toEqualTypeOf<{ ok: boolean }>()
+expectTypeOf(await ctx.flow.await<{ ok: boolean }>('go', { timeout: '24h', data: { a: 1 } })).toEqualTypeOf<{
+  ok: boolean
+}>()
+expectTypeOf(await ctx.flow.await<number>('go', { timeout: 5, onTimeout: 'resume' })).toEqualTypeOf<
+  number | undefined
+>()
+expectTypeOf(await ctx.await.webhook<number>({ timeout: 5, onTimeout: 'resume' })).toEqualTypeOf<number | undefined>()
+const schema = z.object({ n: z.coerce.number() })
+expectTypeOf(await ctx.flow.await('go', { schema })).toEqualTypeOf<{ n: number }>()
+expectTypeOf(await ctx.flow.await('go', { schema, onTimeout: 'throw' })).toEqualTypeOf<{ n: number }>()
+expectTypeOf(await ctx.flow.await('go', { schema, timeout: 5, onTimeout: 'resume' })).toEqualTypeOf<
+  { n: number } | undefined
+>()
+expectTypeOf(await ctx.await.event({ type: 'go', schema })).toEqualTypeOf<{ n: number }>()
+expectTypeOf(await ctx.await.event<string>({ type: 'go', filter: (text) => text.length > 1 })).toEqualTypeOf<string>()
+expectTypeOf(await ctx.await.webhook({ schema, path: '/approve' })).toEqualTypeOf<{ n: number }>()
+expectTypeOf(await ctx.await.webhook()).toBeAny()
+expectTypeOf(await ctx.await.time('1h')).toEqualTypeOf<void>()
+expectTypeOf(await ctx.await.until(new Date())).toEqualTypeOf<void>()
+expectTypeOf(ctx.await.getWebhookUrl()).toEqualTypeOf<string>()
+// @ts-expect-error an event has a type
+await ctx.await.event({ filter: () => true })
+// @ts-expect-error a misspelt option
+await ctx.flow.await('go', { timeOut: 5 })
+// @ts-expect-error there are two ways
+await ctx.flow.await('go', { onTimeout: 'retry' })
