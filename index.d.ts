@@ -1772,7 +1772,7 @@ export interface QueueCore {
  * const core = await open({ eventStore: { adapter: 'redis' }, triggers: { baseUrl: 'https://app.example.com' } })
  * core.flows.define({ name: 'hello', entry: { step: 'greet', queue: 'main' }, steps: {} })
  * await core.worker('main', { greet: async (input, ctx) => ctx.logger.info(`Hello ${input.name}`) })
- * const { runId } = await core.flows.start('hello', { name: 'Ada' })
+ * const { runId } = await core.flows.start('hello', { name: 'world' })
  * ```
  */
 export function open(config?: QueueConfig): Promise<QueueCore>

@@ -236,9 +236,9 @@ describe('a condition', () => {
     expect(await run.status()).toMatchObject({ status: 'awaiting' })
     const [skipped] = await run.events('trigger.skipped')
     expect(skipped?.reason).toMatch(/by: .*; n: /)
-    await run.answer({ by: 'Ada', n: '7', extra: true })
-    expect(await run.result()).toEqual({ value: { by: 'Ada', n: 7 } })
-    expect(await run.events('trigger.fired')).toMatchObject([{ data: { by: 'Ada', n: 7 } }])
+    await run.answer({ by: 'reviewer', n: '7', extra: true })
+    expect(await run.result()).toEqual({ value: { by: 'reviewer', n: 7 } })
+    expect(await run.events('trigger.fired')).toMatchObject([{ data: { by: 'reviewer', n: 7 } }])
   })
 
   test('is asked by events of the run, too, and may take its time', async () => {

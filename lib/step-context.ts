@@ -28,10 +28,18 @@ export function createContext(execution: StepExecution): StepContext {
   const { job, begun } = execution.place
   const { runId } = execution
   const logger = createLogger(execution)
+  // State and signal cost more than the rest together, and many steps use neither.
+  let state: surface.RunState | undefined
   const context: surface.WorkerContext = {
     ...{ runId, flowId: runId, flowName: begun.flowName, stepName: job.name, stepId: begun.stepId },
-    ...{ attempt: begun.attempt, jobId: job.jobId, queue: job.queue, signal: execution.signal },
-    state: createState(execution),
+    ...{ attempt: begun.attempt, jobId: job.jobId, queue: job.queue },
+    get signal() {
+      return execution.signal
+    },
+    get state() {
+      state ??= createState(execution)
+      return state
+    },
     // The class has no public constructor, which makes the two types differ.
     logger: logger as surface.RunLogger,
     ...createFlow(execution),

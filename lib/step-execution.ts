@@ -53,7 +53,9 @@ export class StepExecution implements LiveExecution {
   fatal: NuxtQueueError | undefined
   /** How many awaits it has gone on after. */
   #passed = 0
-  readonly #abort = new AbortController()
+  /** Made when someone asks for the signal. */
+  #abort: AbortController | undefined
+  #aborted: NuxtQueueError | undefined
   readonly #waiters = new Set<Waiter>()
   #abandon: (outcome: StepOutcome) => void = noop
   #phase: Phase = 'running'
@@ -87,7 +89,17 @@ export class StepExecution implements LiveExecution {
   }
 
   get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController()
+      if (this.#aborted !== undefined) this.#abort.abort(this.#aborted)
+    }
     return this.#abort.signal
+  }
+
+  /** The first reason counts. */
+  #abortWith(reason: NuxtQueueError): void {
+    this.#aborted ??= reason
+    this.#abort?.abort(reason)
   }
 
   get isSuspended(): boolean {
@@ -220,7 +232,7 @@ export class StepExecution implements LiveExecution {
   /** Its run has ended. */
   end(reason: NuxtQueueError): void {
     if (!this.isRunning) return
-    this.#abort.abort(reason)
+    this.#abortWith(reason)
     for (const waiter of [...this.#waiters]) {
       waiter.failure = reason
       waiter.resume?.()
@@ -237,7 +249,7 @@ export class StepExecution implements LiveExecution {
   abortFor(reason: NuxtQueueError, graceMs: number): void {
     if (!this.isRunning) return
     this.#handBack = reason
-    this.#abort.abort(reason)
+    this.#abortWith(reason)
     setTimeout(() => this.#abandon({ kind: 'retry', delay: 0, error: reason }), graceMs)
   }
 
@@ -308,7 +320,7 @@ export class StepExecution implements LiveExecution {
   #leave(): void {
     this.#phase = 'suspended'
     this.#waiters.clear()
-    this.#abort.abort(suspended(this.id))
+    this.#abortWith(suspended(this.id))
     this.#abandon({ kind: 'suspended' })
   }
 

@@ -173,22 +173,27 @@ export class QueueWorker implements surface.Worker {
   /** Runs the handler and records how it ended. */
   async #execute(execution: StepExecution, handler: surface.StepHandler): Promise<StepOutcome> {
     let result: Json | undefined
+    let flushed: Promise<void> | undefined
     try {
       const input = await this.#input(execution)
       const { context, logger } = createContext(execution)
       const returned = await handler(input, context)
       await execution.callsDone()
       if (!execution.isRunning) return { kind: 'done' }
-      await this.#flush(execution, logger)
       if (execution.fatal) throw execution.fatal
       result = toResult(returned)
+      flushed = this.#flush(execution, logger)
     } catch (error) {
       return await this.#fail(execution, error)
     }
-    return await this.#complete(execution, result)
+    const [outcome] = await Promise.all([this.#complete(execution, result), flushed])
+    return outcome
   }
 
-  /** A step doesn't fail for its log; if it is the store that fails, so does what comes next. */
+  /**
+   * What was logged goes before the end of the step without being waited for. A step doesn't fail for its log; if it is
+   * the store that fails, so does what comes next.
+   */
   async #flush({ id }: StepExecution, logger: RunLogger): Promise<void> {
     try {
       await logger.flush()

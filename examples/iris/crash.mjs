@@ -50,9 +50,9 @@ async function crash({ store, triggers }, runId) {
 
   const second = startWorker('B', runId)
   await once(second, 'message')
-  await triggers.resolveAwait(runId, waiting.awaitId, { approved: true, by: 'Ada' })
+  await triggers.resolveAwait(runId, waiting.awaitId, { approved: true, by: 'reviewer' })
   const approvedAt = performance.now()
-  tell('Ada', `gives ${APPROVAL}`, 'green')
+  tell('reviewer', `gives ${APPROVAL}`, 'green')
   await runEnds(store, runId)
   tell('run', `is complete ${((performance.now() - approvedAt) / 1000).toFixed(1)} s later\n`)
   second.kill('SIGTERM')

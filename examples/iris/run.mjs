@@ -54,7 +54,7 @@ async function approve({ triggers }, runId) {
   const open = await triggers.awaits(runId)
   await sleep(THINKS_MS)
   for (const { awaitId, triggerName } of open) {
-    if (triggerName === APPROVAL) await triggers.resolveAwait(runId, awaitId, { approved: true, by: 'Ada' })
+    if (triggerName === APPROVAL) await triggers.resolveAwait(runId, awaitId, { approved: true, by: 'reviewer' })
   }
 }
 
