@@ -1191,7 +1191,10 @@ export interface FlowDefinition {
   entry: { step: string; queue: string; schema?: StandardSchema }
   /** Its steps by name. The entry may be left out if there is no more to say of it. */
   steps: Record<string, FlowStep>
-  /** Events that are emitted into its runs from outside, by {@link FlowEngine.emit}, beside those of its steps. */
+  /**
+   * Events that are emitted into its runs from outside, by {@link FlowEngine.emit}, beside those of its steps. A run does
+   * not wait for them: it is complete when no step is queued, runs or awaits something.
+   */
   accepts?: string[]
   /** The triggers that start a run of it. Recorded; nothing acts on it in this version. */
   triggers?: { subscribe: string[]; mode?: 'auto' | 'manual' }

@@ -138,10 +138,31 @@ describe('time', () => {
     expect(went).toBeGreaterThan(began)
   })
 
-  test('that has passed does not hold up', async () => {
+  test.each(['2020-01-01', '1914-07-28', new Date(0), new Date('2024-12-31T23:59:59.999Z')])(
+    'that has passed does not hold up: %s',
+    async (date) => {
+      const home = await Home.open()
+      const run = await home.run(outcome((ctx) => ctx.await.until(date)))
+      expect(await run.result()).toEqual({})
+    },
+  )
+
+  test('may be as long as one likes', async () => {
     const home = await Home.open()
-    const run = await home.run(outcome((ctx) => ctx.await.until('2020-01-01')))
-    expect(await run.result()).toEqual({})
+    const run = await home.run(
+      outcome((ctx) =>
+        Promise.race([
+          ctx.await.time('99999999999999w'),
+          ctx.await.until(new Date(8.64e15)),
+          ctx.flow.await('go', { timeout: Number.MAX_VALUE }),
+        ]),
+      ),
+    )
+    await home.clock.advance('3000d')
+    expect((await run.status()).awaits).toHaveLength(3)
+    await home.core.triggers.emit('go', 'at last')
+    await home.clock.settle()
+    expect(await run.result()).toEqual({ value: 'at last' })
   })
 
   test.each<[string, (ctx: WorkerContext) => Promise<unknown>]>([
@@ -449,6 +470,8 @@ test('a context is of no use after its step', async () => {
   const contexts: WorkerContext[] = []
   const run = await home.run((_, ctx) => void contexts.push(ctx))
   const [ctx] = contexts as [WorkerContext]
+  void ctx.flow.emit('nobody listens')
+  void ctx.await.time(1)
   await refuses(() => ctx.flow.await('go'), 'NQ_CONFLICT', 'has ended')
   await refuses(() => ctx.flow.emit('go'), 'NQ_CONFLICT', 'has ended')
   expect(await run.types('trigger.*', 'emit')).toEqual([])

@@ -15,6 +15,12 @@ import { toPoint } from './time.js'
 /** The pause before a state is read again that could not be read, in real time. */
 const READ_AGAIN_MS = 1000
 
+/** The last millisecond of the year 9999: ISO 8601 knows no later one. */
+const LAST_INSTANT = 253_402_300_799_999
+
+/** A thousand years. */
+const LONGEST_WAIT = 1000 * 365 * 86_400_000
+
 /** What a step waits for. */
 export interface AwaitSpec {
   kind: AwaitKind
@@ -92,7 +98,8 @@ export class Awaits {
     const { engine } = this.#execution.place
     let state = await this.#call('openAwait', {
       ...{ ...this.#execution.id, name: spec.name, ordinal, index, kind: spec.kind },
-      ...{ deadlineMs: spec.deadlineMs, timeoutMs: spec.timeoutMs, data: spec.data },
+      ...{ deadlineMs: within(spec.deadlineMs, LAST_INSTANT), timeoutMs: within(spec.timeoutMs, LONGEST_WAIT) },
+      data: spec.data,
       conditional: spec.filter !== undefined || spec.schema !== undefined || undefined,
       since: spec.since === undefined ? undefined : toPoint(spec.since, 'since'),
     })
@@ -165,6 +172,11 @@ export class Awaits {
   #idOf(name: string, ordinal: number): string {
     return `${this.#execution.id.stepName}/${name}/${ordinal}`
   }
+}
+
+/** Whole milliseconds from 0 to `most`. */
+function within(ms: number | undefined, most: number): number | undefined {
+  return ms === undefined ? undefined : Math.min(Math.max(Math.ceil(ms), 0), most)
 }
 
 async function judge(

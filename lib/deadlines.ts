@@ -5,6 +5,8 @@
 import type { Engine } from './engine.js'
 import { warn } from './warn.js'
 
+const ASK_AGAIN_MS = 50
+
 /** The pause after a failure, in real time. */
 const RETRY_MS = 1000
 
@@ -15,6 +17,8 @@ export class Deadlines {
   #cancel = () => {}
   #stopped = false
   #firing = false
+  /** Asked for while it was under way. */
+  #again = false
   #failed = false
 
   constructor(engine: Engine) {
@@ -41,8 +45,7 @@ export class Deadlines {
 
   #fire(): void {
     this.#next = Number.POSITIVE_INFINITY
-    // While one is under way its answer may have been given already: a deadline that came later needs another.
-    if (this.#firing) this.expect(this.#engine.options.timers.now() + 1)
+    if (this.#firing) this.#again = true
     else this.#act()
   }
 
@@ -50,7 +53,11 @@ export class Deadlines {
     this.#firing = true
     void this.#engine.activity.track(async () => {
       try {
-        await this.#fireDue()
+        do {
+          this.#again = false
+          await this.#fireDue()
+          // What came while it was under way may have come too late for it.
+        } while (this.#again)
         this.#failed = false
       } catch (error) {
         this.#recover(error)
@@ -63,8 +70,18 @@ export class Deadlines {
   async #fireDue(): Promise<void> {
     const { jobs, runIds, next } = await this.#engine.call('fireDue', {})
     for (const runId of runIds) this.#engine.executions.wake(runId)
-    this.expect(next)
+    // The store's clock may be behind ours: it decides, and is not to be asked all the time.
+    if (next !== null && next <= this.#engine.options.timers.now()) this.#fireAfter(ASK_AGAIN_MS)
+    else this.expect(next)
     if (runIds.length > 0 || jobs.length > 0) await this.#engine.handOverOrWarn(runIds, jobs)
+  }
+
+  /** In real time. */
+  #fireAfter(ms: number): void {
+    if (this.#stopped) return
+    this.#cancel()
+    const timer = setTimeout(() => this.#fire(), ms).unref()
+    this.#cancel = () => clearTimeout(timer)
   }
 
   #recover(error: unknown): void {
@@ -72,7 +89,6 @@ export class Deadlines {
     // Once per outage: it may last.
     if (!this.#failed) warn('Deadlines could not be acted on; this is tried again', error, 'NQ_DEADLINE')
     this.#failed = true
-    const timer = setTimeout(() => this.#fire(), RETRY_MS).unref()
-    this.#cancel = () => clearTimeout(timer)
+    this.#fireAfter(RETRY_MS)
   }
 }

@@ -60,7 +60,7 @@ class Core {
     options?: surface.WorkerOptions,
   ): Promise<surface.Worker> {
     if (this.#closed) throw new NuxtQueueError('NQ_CLOSED', 'The core is closed; open a new one to go on.')
-    const worker = await QueueWorker.open(this.#engine, queue, handlers, options)
+    const worker = await QueueWorker.open(this.#engine, queue, handlers, options, () => this.#workers.delete(worker))
     this.#workers.add(worker)
     // Closed while it was opened.
     if (this.#closed) await worker.close()
@@ -73,13 +73,12 @@ class Core {
   }
 
   async #close(): Promise<void> {
-    try {
-      await Promise.all([...this.#workers].map((worker) => worker.close()))
-      await this.#engine.close()
-    } finally {
-      this.#forgetClock()
-      await this.store.close()
-    }
+    // Each of them, whatever became of those before.
+    const closed = await Promise.allSettled([...this.#workers].map((worker) => worker.close()))
+    closed.push(...(await Promise.allSettled([this.#engine.close()])))
+    this.#forgetClock()
+    await this.store.close()
+    for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason
   }
 }
 

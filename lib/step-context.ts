@@ -3,7 +3,7 @@
  */
 
 import type * as surface from '../index.js'
-import { Awaits, readOptions } from './awaits.js'
+import { type AwaitSpec, Awaits, readOptions } from './awaits.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { RunLogger } from './logger.js'
@@ -72,29 +72,30 @@ function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow
   const emits = new Map<string, number>()
   // The overloads of index.d.ts say what comes out.
   // biome-ignore lint/suspicious/noExplicitAny: see above
-  const open = (spec: Parameters<Awaits['open']>[0]): Promise<any> => awaits.open(spec)
+  const open = (read: () => AwaitSpec): Promise<any> => execution.orUnheard(async () => await awaits.open(read()))
   return {
     flow: {
-      emit: async (name, payload) => await emit(execution, emits, name, payload),
-      await: async (name: string, options: surface.AwaitOptions = {}) =>
-        await open({ kind: 'trigger', name: nameOf(name, 'name'), ...readOptions(checkOptions(options, AWAIT)) }),
+      emit: (name, payload) => execution.orUnheard(() => emit(execution, emits, name, payload)),
+      await: (name: string, options: surface.AwaitOptions = {}) =>
+        open(() => {
+          const others = readOptions(checkOptions(options, AWAIT))
+          return { kind: 'trigger', name: nameOf(name, 'name'), ...others }
+        }),
     },
     await: {
-      time: async (duration) => {
-        await open({ kind: 'time', name: 'time', timeoutMs: toDuration(duration, 'duration') })
-      },
-      until: async (date) => {
-        await open({ kind: 'time', name: 'until', deadlineMs: toMs(date, 'date') })
-      },
-      event: async (options: surface.EventAwaitOptions) => {
-        const { type, ...others } = checkOptions(options, EVENT)
-        return await open({ kind: 'event', name: nameOf(type, 'type'), ...readOptions(others) })
-      },
-      webhook: async (options: surface.WebhookAwaitOptions = {}) => {
-        const { path, ...others } = checkOptions(options, WEBHOOK)
-        const data = path === undefined ? undefined : { path: checkName(path, 'path') }
-        return await open({ kind: 'webhook', name: 'webhook', ...readOptions({ ...others, data }) })
-      },
+      time: (duration) => open(() => ({ kind: 'time', name: 'time', timeoutMs: toDuration(duration, 'duration') })),
+      until: (date) => open(() => ({ kind: 'time', name: 'until', deadlineMs: toMs(date, 'date') })),
+      event: (options: surface.EventAwaitOptions) =>
+        open(() => {
+          const { type, ...others } = checkOptions(options, EVENT)
+          return { kind: 'event', name: nameOf(type, 'type'), ...readOptions(others) }
+        }),
+      webhook: (options: surface.WebhookAwaitOptions = {}) =>
+        open(() => {
+          const { path, ...others } = checkOptions(options, WEBHOOK)
+          const data = path === undefined ? undefined : { path: checkName(path, 'path') }
+          return { kind: 'webhook', name: 'webhook', ...readOptions({ ...others, data }) }
+        }),
       getWebhookUrl: () => execution.place.engine.options.webhookUrl(execution.runId, awaits.nextId('webhook')),
     },
   }

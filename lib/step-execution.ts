@@ -118,13 +118,18 @@ export class StepExecution implements LiveExecution {
 
   /** A call of the context: the step is not just waiting meanwhile. */
   act<T>(call: () => Promise<T>): Promise<T> {
-    if (this.isSuspended) {
-      const refused = Promise.reject(suspended(this.id))
-      // A handler that was given up may not look at it any more; that must not end the process.
-      refused.catch(noop)
-      return refused
-    }
-    return this.#phase === 'suspending' ? this.#actLater(call) : this.#act(call)
+    return this.orUnheard(() => {
+      if (this.isSuspended) return Promise.reject(suspended(this.id))
+      return this.#phase === 'suspending' ? this.#actLater(call) : this.#act(call)
+    })
+  }
+
+  /** A handler that has ended or was given up may not look at what fails any more; that must not end the process. */
+  orUnheard<T>(call: () => Promise<T>): Promise<T> {
+    const isHeard = this.#phase === 'running'
+    const outcome = call()
+    if (!isHeard) outcome.catch(noop)
+    return outcome
   }
 
   async #actLater<T>(call: () => Promise<T>): Promise<T> {

@@ -44,6 +44,7 @@ export class QueueWorker implements surface.Worker {
   readonly #slots: Slots
   readonly #running = new Set<StepExecution>()
   #work: Work | undefined
+  #onClosed = () => {}
   #closing = false
   #aborted = false
   #closed: Promise<void> | undefined
@@ -74,8 +75,10 @@ export class QueueWorker implements surface.Worker {
     queue: string,
     handlers: unknown,
     options: surface.WorkerOptions = {},
+    onClosed = () => {},
   ): Promise<QueueWorker> {
     const worker = new QueueWorker(engine, queue, handlers, options)
+    worker.#onClosed = onClosed
     const run: RunJob = (job) => worker.#run(job)
     const onStalled = (job: StalledJob) => worker.#stalled(job)
     worker.#work = await engine.dispatcher().work(queue, run, { concurrency: worker.#concurrency, onStalled })
@@ -97,6 +100,7 @@ export class QueueWorker implements surface.Worker {
     } finally {
       clearTimeout(timer)
       if (--open === 0) clearInterval(keepAlive)
+      this.#onClosed()
     }
   }
 
