@@ -26,7 +26,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("store", &["run", "backend", "event", "clock", "io", "error"]),
     // Of a backend, state sees what an append came to, and nothing else.
     ("state", &["store", "run", "backend::Receipt", "event", "error"]),
-    ("flow", &["store", "run", "backend::Receipt", "event", "error"]),
+    ("flow", &["store", "run", "backend::Receipt", "event", "io", "error"]),
     ("trigger", &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "error"]),
     ("node", &["trigger", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"]),
     // The crate's root shows what there is.

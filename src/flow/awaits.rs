@@ -120,6 +120,7 @@ impl FlowEngine {
     pub async fn open_await(&self, request: &AwaitRequest) -> Result<(AwaitState, bool)> {
         let AwaitRequest { run_id, step_name, .. } = request;
         let id = await_id(request);
+        self.begun(&request.execution_id).await?;
         // What all instances look at goes first: a firing that comes behind it finds the await.
         let opened = self.note_open(request, &id);
         let record = async {
@@ -336,6 +337,7 @@ impl FlowEngine {
         execution_id: &str,
         await_id: &str,
     ) -> Result<AwaitState> {
+        self.begun(execution_id).await?;
         self.decide(run_id, |progress| {
             expect_active(progress, run_id)?;
             expect_execution(progress, step_name, execution_id)?;

@@ -26,7 +26,18 @@ impl FlowEngine {
     pub(super) async fn decide<T>(
         &self,
         run_id: &str,
+        decide: impl FnMut(&Progress) -> Result<Decision<T>>,
+    ) -> Result<T> {
+        self.decide_and_tell(run_id, decide, |_| ()).await
+    }
+
+    /// The same, and tells what was decided when it is on its way to be recorded. If it can't be, it is decided
+    /// again, and may come to something else.
+    pub(super) async fn decide_and_tell<T>(
+        &self,
+        run_id: &str,
         mut decide: impl FnMut(&Progress) -> Result<Decision<T>>,
+        mut tell: impl FnMut(&T),
     ) -> Result<T> {
         let key = self.store.run_key(&self.stream(run_id));
         let mut consistency = Consistency::Cached;
@@ -52,7 +63,9 @@ impl FlowEngine {
             };
             match seen {
                 (Ok(Decision::Record(events, outcome)), last) => {
-                    match self.store.append_behind(&key, events, last).await {
+                    let appended = self.store.append_behind(&key, events, last);
+                    tell(&outcome);
+                    match appended.await {
                         Ok(()) => return Ok(outcome),
                         Err(error) if error.code() == Code::Conflict => consistency = Consistency::Strong,
                         Err(error) => return Err(error),

@@ -54,6 +54,7 @@ pub struct FlowEngine {
     plans: Arc<RwLock<HashMap<String, Arc<Plan>>>>,
     ids: Arc<Mutex<ContextV7>>,
     handing: Arc<HandingOver>,
+    beginning: Arc<step::Beginning>,
 }
 
 /// The runs whose jobs this engine is about to hand over, and how often.
@@ -125,7 +126,7 @@ impl FlowEngine {
     pub fn new(store: EventStore) -> Self {
         let handing = HandingOver { id: Uuid::new_v4().to_string(), runs: Mutex::default() };
         let ids = Arc::new(Mutex::new(ContextV7::new()));
-        FlowEngine { store, plans: Arc::default(), ids, handing: Arc::new(handing) }
+        FlowEngine { store, plans: Arc::default(), ids, handing: Arc::new(handing), beginning: Arc::default() }
     }
 
     /// The store that runs are recorded in.
@@ -244,6 +245,9 @@ impl FlowEngine {
                 Code::Validation,
                 "The name of an event has 1 to 255 characters, none of them a control character.",
             ));
+        }
+        if let Some(emitter) = emitter {
+            self.begun(&emitter.execution_id).await?;
         }
         let record = self.decide(run_id, |progress| {
             expect_active(progress, run_id)?;

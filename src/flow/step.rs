@@ -1,10 +1,16 @@
 //! The life of a step: it begins, is tried again, is suspended, ends.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{oneshot, watch};
+
 use super::decide::{Decision, envelope};
 use super::job::step_id;
 use super::{FlowEngine, Object, awaits, ended, expect_known};
 use crate::error::{Code, Error, Result};
 use crate::event::{Field, NewEvent};
+use crate::io;
 use crate::run::{Awaited, Backoff, Progress, RunStep, StepPhase};
 
 /// How often nothing more may be heard of a step before it fails: its code takes the process with it.
@@ -88,71 +94,138 @@ pub enum Failed {
     Superseded,
 }
 
+/// The outcome of recording that an execution has begun; `None`: it is under way.
+type Recorded = watch::Receiver<Option<Result<()>>>;
+
+/// Executions that have begun, which is not recorded yet.
+#[derive(Default)]
+pub(super) struct Beginning(Mutex<HashMap<String, Recorded>>);
+
+impl Beginning {
+    fn executions(&self) -> MutexGuard<'_, HashMap<String, Recorded>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, execution_id: &str, recorded: Recorded) {
+        self.executions().insert(execution_id.to_owned(), recorded);
+    }
+
+    fn find(&self, execution_id: &str) -> Option<Recorded> {
+        self.executions().get(execution_id).cloned()
+    }
+
+    fn remove(&self, execution_id: &str) {
+        self.executions().remove(execution_id);
+    }
+}
+
 impl FlowEngine {
-    /// Begins a step, unless there is nothing to do any more.
+    /// Begins a step, unless there is nothing to do any more. Does not wait until that is recorded: what the
+    /// execution does next waits for it. Should it turn out that there was nothing to do, that is refused.
     ///
     /// # Errors
     /// Those of reading and appending.
     pub async fn begin_step(&self, request: &BeginRequest) -> Result<Begun> {
+        let (early, begun) = oneshot::channel();
+        let (recorded, outcome) = watch::channel(None);
+        let execution_id = request.execution_id.clone();
+        self.beginning.insert(&execution_id, outcome);
+        let (flows, request) = (self.clone(), request.clone());
+        io::begin(async move {
+            let mut early = Some(early);
+            let tell = |begun: &Begun| {
+                if matches!(begun, Begun::Run { .. })
+                    && let Some(early) = early.take()
+                {
+                    let _ = early.send(Ok(begun.clone()));
+                }
+            };
+            let begun = flows.record_begin(&request, tell).await;
+            recorded.send_replace(Some(begun.as_ref().map(drop).map_err(Clone::clone)));
+            if begun.is_ok() {
+                flows.beginning.remove(&request.execution_id);
+            }
+            if let Some(early) = early {
+                let _ = early.send(begun);
+            }
+        });
+        let begun = begun.await.unwrap_or_else(|_| Err(Error::closed()));
+        if !matches!(begun, Ok(Begun::Run { .. })) {
+            self.beginning.remove(&execution_id);
+        }
+        begun
+    }
+
+    /// Waits until it is recorded that an execution has begun.
+    pub(super) async fn begun(&self, execution_id: &str) -> Result<()> {
+        let Some(mut outcome) = self.beginning.find(execution_id) else { return Ok(()) };
+        let outcome = match outcome.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Ok(())),
+            Err(_) => Err(Error::closed()),
+        };
+        // It is told once; what the execution does after that is refused, as it has not begun.
+        self.beginning.remove(execution_id);
+        outcome
+    }
+
+    async fn record_begin(&self, request: &BeginRequest, tell: impl FnMut(&Begun) + Send) -> Result<Begun> {
         let BeginRequest { run_id, step_name, .. } = request;
         let mut given_up = false;
-        let begun = self
-            .decide(run_id, |progress| {
-                if let Some(reason) = nothing_to_do(progress, request) {
-                    return Ok(Decision::Nothing(Begun::Skip(reason)));
+        let decide = |progress: &Progress| {
+            if let Some(reason) = nothing_to_do(progress, request) {
+                return Ok(Decision::Nothing(Begun::Skip(reason)));
+            }
+            let step = progress.step(step_name);
+            // A job that was put into a queue by someone else, for a run that did not begin here.
+            let flow_name = if progress.is_known() { progress.flow_name() } else { &request.flow_name };
+            let attempt = step.map_or(0, |step| step.failures) + 1;
+            let planned = progress.plan().and_then(|plan| plan.steps.get(step_name));
+            let max_attempts = planned.map(|step| step.max_attempts).or(request.max_attempts).unwrap_or(1);
+            let mut events = Vec::new();
+            if let Some(step) = step.filter(|step| is_executing(step) && !step.is_stalled) {
+                events.push(stalled(progress, step_name, step, "its job was taken again"));
+            }
+            let stalls = step.map_or(0, |step| step.stalls) + events.len() as u64;
+            if stalls > MOST_STALLS {
+                let message = format!("The step {step_name} ended with its process {stalls} times.");
+                let error = StepError { message: message.clone(), ..StepError::default() };
+                events.extend(failure(progress, step_name, &error));
+                given_up = true;
+                return Ok(Decision::Record(events, Begun::GivenUp(message)));
+            }
+            let run = Begun::Run {
+                flow_name: flow_name.to_owned(),
+                attempt,
+                max_attempts,
+                step_id: step_id(run_id, step_name, attempt),
+                input: match progress.plan() {
+                    Some(_) => progress.input_of(step_name, None),
+                    None => request.input.clone(),
+                },
+                is_rerun: step.is_some_and(|step| step.started_at.is_some()),
+                awaits: step.map(|step| step.awaited.clone()).unwrap_or_default(),
+            };
+            // A suspended step goes on: that is told by its await.
+            if step.is_some_and(|step| step.is_suspended) {
+                return Ok(Decision::Nothing(run));
+            }
+            let mut started = NewEvent::new("flow.step.started")
+                .with(Field::RunId, run_id)
+                .with(Field::FlowName, flow_name)
+                .with(Field::StepName, step_name)
+                .with(Field::StepId, step_id(run_id, step_name, attempt))
+                .with(Field::Attempt, attempt.to_string())
+                .with(Field::Queue, &request.queue)
+                .with_data(Object::new().text("executionId", &request.execution_id).done());
+            for (field, value) in [(Field::WorkerId, &request.worker_id), (Field::InstanceId, &request.instance_id)] {
+                if let Some(value) = value {
+                    started = started.with(field, value);
                 }
-                let step = progress.step(step_name);
-                // A job that was put into a queue by someone else, for a run that did not begin here.
-                let flow_name = if progress.is_known() { progress.flow_name() } else { &request.flow_name };
-                let attempt = step.map_or(0, |step| step.failures) + 1;
-                let planned = progress.plan().and_then(|plan| plan.steps.get(step_name));
-                let max_attempts = planned.map(|step| step.max_attempts).or(request.max_attempts).unwrap_or(1);
-                let mut events = Vec::new();
-                if let Some(step) = step.filter(|step| is_executing(step) && !step.is_stalled) {
-                    events.push(stalled(progress, step_name, step, "its job was taken again"));
-                }
-                let stalls = step.map_or(0, |step| step.stalls) + events.len() as u64;
-                if stalls > MOST_STALLS {
-                    let message = format!("The step {step_name} ended with its process {stalls} times.");
-                    let error = StepError { message: message.clone(), ..StepError::default() };
-                    events.extend(failure(progress, step_name, &error));
-                    given_up = true;
-                    return Ok(Decision::Record(events, Begun::GivenUp(message)));
-                }
-                let run = Begun::Run {
-                    flow_name: flow_name.to_owned(),
-                    attempt,
-                    max_attempts,
-                    step_id: step_id(run_id, step_name, attempt),
-                    input: match progress.plan() {
-                        Some(_) => progress.input_of(step_name, None),
-                        None => request.input.clone(),
-                    },
-                    is_rerun: step.is_some_and(|step| step.started_at.is_some()),
-                    awaits: step.map(|step| step.awaited.clone()).unwrap_or_default(),
-                };
-                // A suspended step goes on: that is told by its await.
-                if step.is_some_and(|step| step.is_suspended) {
-                    return Ok(Decision::Nothing(run));
-                }
-                let mut started = NewEvent::new("flow.step.started")
-                    .with(Field::RunId, run_id)
-                    .with(Field::FlowName, flow_name)
-                    .with(Field::StepName, step_name)
-                    .with(Field::StepId, step_id(run_id, step_name, attempt))
-                    .with(Field::Attempt, attempt.to_string())
-                    .with(Field::Queue, &request.queue)
-                    .with_data(Object::new().text("executionId", &request.execution_id).done());
-                for (field, value) in [(Field::WorkerId, &request.worker_id), (Field::InstanceId, &request.instance_id)]
-                {
-                    if let Some(value) = value {
-                        started = started.with(field, value);
-                    }
-                }
-                events.push(started);
-                Ok(Decision::Record(events, run))
-            })
-            .await?;
+            }
+            events.push(started);
+            Ok(Decision::Record(events, run))
+        };
+        let begun = self.decide_and_tell(run_id, decide, tell).await?;
         if given_up {
             self.announce_end(run_id, "flow.failed", &[]).await?;
         }
@@ -171,6 +244,7 @@ impl FlowEngine {
         execution_id: &str,
         result: Option<&str>,
     ) -> Result<(bool, bool)> {
+        self.begun(execution_id).await?;
         let (accepted, ended, closed) = self
             .decide(run_id, |progress| {
                 expect_known(progress, run_id)?;
@@ -209,6 +283,7 @@ impl FlowEngine {
         execution_id: &str,
         error: &StepError,
     ) -> Result<Failed> {
+        self.begun(execution_id).await?;
         let (outcome, closed) = self
             .decide(run_id, |progress| {
                 expect_known(progress, run_id)?;
@@ -269,6 +344,7 @@ impl FlowEngine {
     /// # Errors
     /// `Conflict` if the execution was superseded or the run has ended, and those of appending.
     pub async fn suspend_step(&self, run_id: &str, step_name: &str, execution_id: &str) -> Result<bool> {
+        self.begun(execution_id).await?;
         self.decide(run_id, |progress| {
             super::expect_active(progress, run_id)?;
             expect_execution(progress, step_name, execution_id)?;
