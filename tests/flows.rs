@@ -542,6 +542,30 @@ async fn branches_that_end_at_once_end_the_run_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_engine_has_recorded_itself_it_need_not_read() {
+    let server = RedisServer::start().unwrap();
+    let fleet = fleet(&server, 2).await;
+    let (mine, other) = (&fleet[0].0, &fleet[1].0);
+    let read = |flows: &FlowEngine| flows.store().stats().events_read;
+    let run = mine.start("f", Some("\"ü\\n\""), StartOptions::default()).await.unwrap().run_id;
+    mine.begin_step(&begin(&run, "a", "1")).await.unwrap();
+    mine.emit(&run, "x", Some("{\"n\": [1, 2]}"), Some(&emitter("a", "1", 1))).await.unwrap();
+    mine.complete_step(&run, "a", "1", Some("{}")).await.unwrap();
+    assert_eq!(read(mine), 0);
+    // What it believes is what another one reads, to the letter: nothing has to be read anew.
+    let status = mine.status(&run).await.unwrap().unwrap();
+    assert_eq!(Some(status), other.status(&run).await.unwrap());
+    assert_eq!((mine.store().stats().invalidations, read(mine)), (0, 1), "the last known event is looked at again");
+    // Others may come in between: then it looks, and decides again.
+    other.begin_step(&begin(&run, "b", "2")).await.unwrap();
+    other.emit(&run, "y", None, Some(&emitter("b", "2", 1))).await.unwrap();
+    let emission = mine.emit(&run, "z", None, None).await.unwrap();
+    assert_eq!(emission.jobs[0].name, "d");
+    other.complete_step(&run, "b", "2", None).await.unwrap();
+    assert_eq!(mine.status(&run).await.unwrap(), other.status(&run).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_ends_although_its_run_is_written_to_all_the_time() {
     let server = RedisServer::start().unwrap();
     let fleet = fleet(&server, 1).await;

@@ -1,11 +1,10 @@
 //! Deciding by what a run's events say, and recording the decision only if they still say it.
 
 use super::FlowEngine;
-use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
 use crate::event::{Envelope, EventId, Field, NewEvent};
 use crate::run::Progress;
-use crate::store::{AppendOptions, Consistency};
+use crate::store::Consistency;
 
 /// How often it is tried while others write the same run all the time.
 const ATTEMPTS: usize = 200;
@@ -43,12 +42,18 @@ impl FlowEngine {
                     outcome => return outcome?,
                 }
             }
-            let seen = self.store.progress(&key, consistency, |progress, last| (decide(progress), last)).await?;
+            let guess = match attempt {
+                0 => self.store.guess(&key, |progress, last| (decide(progress), last)),
+                _ => None,
+            };
+            let seen = match guess {
+                Some(seen) => seen,
+                None => self.store.progress(&key, consistency, |progress, last| (decide(progress), last)).await?,
+            };
             match seen {
                 (Ok(Decision::Record(events, outcome)), last) => {
-                    let options = AppendOptions { expected_last_id: Some(last), idempotency_key: None };
-                    match self.store.append_batch(key.stream(), events, options).await {
-                        Ok(_) => return Ok(outcome),
+                    match self.store.append_behind(&key, events, last).await {
+                        Ok(()) => return Ok(outcome),
                         Err(error) if error.code() == Code::Conflict => consistency = Consistency::Strong,
                         Err(error) => return Err(error),
                     }
@@ -74,9 +79,9 @@ impl FlowEngine {
 
     /// The first event of a run, if it has none. False: it has.
     pub(super) async fn begin(&self, run_id: &str, event: NewEvent) -> Result<bool> {
-        let options = AppendOptions { expected_last_id: Some(EventId::MIN), idempotency_key: None };
-        match self.store.append(&self.stream(run_id), event, options).await {
-            Ok(Receipt::One(_) | Receipt::Batch(_) | Receipt::Repeated(_)) => Ok(true),
+        let key = self.store.run_key(&self.stream(run_id));
+        match self.store.append_behind(&key, vec![event], EventId::MIN).await {
+            Ok(()) => Ok(true),
             Err(error) if error.code() == Code::Conflict => Ok(false),
             Err(error) => Err(error),
         }

@@ -49,10 +49,17 @@ impl EventStore {
 
     /// The appends that were taken note of are with the backend, or wait to be.
     pub(super) fn follow_up(&self, written: Vec<Written>) {
+        for run in &written {
+            self.shared.cache.touched(&run.entry);
+            self.shared.cache.follow(&self.shared.reader, &run.entry);
+        }
+        self.follow_up_known(written);
+    }
+
+    /// The same for appends whose place is known: they need not be read again.
+    pub(super) fn follow_up_known(&self, written: Vec<Written>) {
         let shared = &self.shared;
         for Written { entry, log_bytes, snapshot } in written {
-            shared.cache.touched(&entry);
-            shared.cache.follow(&shared.reader, &entry);
             if log_bytes > 0 {
                 self.wrote_logs(&entry, log_bytes);
             }

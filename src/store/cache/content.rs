@@ -50,6 +50,9 @@ pub(in crate::store) struct Content {
     until: Option<Instant>,
     /// What this is known to be up to.
     pub(super) seen: Option<Version>,
+    /// What it is up to if nobody else has written since: enough to decide by, if the decision is appended on
+    /// that condition.
+    pub(super) believed: Option<Version>,
     /// The number of the read that brought it up to date.
     pub(super) read: u64,
     /// Events that should have changed the state and can't be read; not reported yet.
@@ -119,7 +122,7 @@ impl Content {
 
     /// It is up to a version now, as a read found, which asked for this beside.
     pub(super) fn confirm(&mut self, version: Version, read: u64, measure: Option<Measure>) {
-        (self.seen, self.read) = (Some(version), read);
+        (self.seen, self.believed, self.read) = (Some(version), Some(version), read);
         if let Some(measure) = measure {
             (self.length, self.until) = (Some(measure.length), measure.until);
         }
@@ -169,6 +172,19 @@ impl Content {
     /// The events that could not be read, each once.
     pub(super) fn take_unreadable(&mut self) -> Vec<EventId> {
         std::mem::take(&mut self.unreadable)
+    }
+
+    /// Takes events that are known to follow the last one directly, or to be all there is. False: the last one is
+    /// another one by now.
+    pub(super) fn advance(&mut self, expected: EventId, events: Events, most: usize) -> bool {
+        if !self.is_filled() && expected == EventId::MIN {
+            (self.run, self.progress) = (Some(Run::default()), Some(Progress::default()));
+        }
+        let follows = self.is_filled() && self.last_id() == expected;
+        if follows {
+            self.extend(vec![events], most);
+        }
+        follows
     }
 
     /// Whether the stream has lost events, if it has so many now and `news` of them are new.

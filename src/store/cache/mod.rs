@@ -212,7 +212,7 @@ impl Cache {
         entry.content().clear();
     }
 
-    fn version(&self, entry: &Entry) -> Version {
+    pub(super) fn version(&self, entry: &Entry) -> Version {
         (self.epoch.load(Ordering::SeqCst), entry.version.load(Ordering::SeqCst))
     }
 
@@ -251,6 +251,38 @@ impl Cache {
             self.filled.get(&entry.stream);
         }
         Some(seen)
+    }
+
+    /// Looks at what is in memory, if as far as this store knows that is all there is.
+    pub(super) fn guess<R>(
+        &self,
+        intake: &Intake,
+        entry: &Entry,
+        look: impl FnOnce(&mut Content) -> Option<R>,
+    ) -> Option<R> {
+        if self.max_bytes == 0 || !intake.is_clear() {
+            return None;
+        }
+        let mut content = entry.content();
+        if content.believed != Some(self.version(entry)) || content.is_over() {
+            return None;
+        }
+        look(&mut content)
+    }
+
+    /// Takes events that this store has appended right behind `expected`, at this version.
+    pub(super) fn advance(&self, entry: &Entry, expected: EventId, events: Events, version: Version) {
+        if self.max_bytes == 0 {
+            return;
+        }
+        {
+            let mut content = entry.content();
+            if !content.advance(expected, events, self.largest_timeline()) {
+                return;
+            }
+            content.believed = Some(version);
+        }
+        self.weigh(entry);
     }
 
     /// Brings a run up to date and looks at it.
