@@ -19,13 +19,14 @@ use std::sync::Arc;
 
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
+use nuxt_queue_core::event::{Field, NewEvent};
 use nuxt_queue_core::flow::{
     AwaitRequest, BeginRequest, Begun, Emitter, Failed, Fired, Firing, FlowDefinition, FlowEngine, Job, StartOptions,
     StepError,
 };
 use nuxt_queue_core::run::{AwaitPhase, Status, StepPhase, reduce_run};
 use nuxt_queue_core::trigger::TriggerEngine;
-use nuxt_queue_core::{EventStore, Query, StoreOptions, VirtualClock};
+use nuxt_queue_core::{AppendOptions, EventStore, Query, StoreOptions, VirtualClock};
 use proptest::prelude::*;
 use support::redis::RedisServer;
 
@@ -349,6 +350,30 @@ async fn deadlines_of_any_length_end_awaits_in_their_order() {
     for run in &runs {
         assert_eq!(count(&desk.flows, run, "trigger.timeout").await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_deadline_is_that_of_the_record_whatever_was_told() {
+    let desk = desk().await;
+    let (run, _) = started(&desk, ONE_STEP).await;
+    desk.flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
+    let request = |timeout_ms| AwaitRequest { timeout_ms: Some(timeout_ms), ..awaiting(&run, "a", "1", "x") };
+    desk.triggers.open_await(&request(2_000)).await.unwrap();
+    // Told again, with an earlier deadline.
+    let told = NewEvent::new("trigger.awaiting")
+        .with(Field::RunId, &run)
+        .with(Field::TriggerName, "x")
+        .with_data(r#"{"awaitId":"a/x/1","deadline":"2023-11-14T22:13:21.000Z"}"#);
+    desk.flows.store().append("nq:triggers", told, AppendOptions::default()).await.unwrap();
+    desk.clock.advance(1_000);
+    desk.triggers.fire_due().await.unwrap();
+    // Executed again, a second later.
+    let state = desk.triggers.open_await(&request(2_000)).await.unwrap();
+    assert_eq!(state.deadline.as_deref(), Some("2023-11-14T22:13:22.000Z"));
+    assert_eq!(count(&desk.flows, &run, "trigger.timeout").await, 0);
+    desk.clock.advance(1_000);
+    desk.triggers.fire_due().await.unwrap();
+    assert_eq!(count(&desk.flows, &run, "trigger.timeout").await, 1);
 }
 
 #[tokio::test]
