@@ -122,7 +122,7 @@ describe('a server that restarts', () => {
         await own.restart()
         await pending
         if (when === 'after') await answered()
-        await until(() => isCompleted(core, runId), 'the end', 20_000).catch(async (e) => { console.log(JSON.stringify(await core.flows.status(runId)), JSON.stringify(await core.store.query({stream: 'nq:flow:'+runId})).slice(-600), (await core.store.query({stream: 'nq:triggers'})).map((e: any) => JSON.stringify(e)).join('\n')); throw e })
+        await until(() => isCompleted(core, runId), 'the end', 20_000)
         const [completed] = await core.store.query({ stream: `nq:flow:${runId}`, types: ['flow.completed'] })
         expect(completed?.data.result).toEqual([7, 'timed'])
         expect(await core.flows.status(runId)).toMatchObject({ steps: { step: { attempt: 1 } } })
