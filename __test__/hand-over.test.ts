@@ -95,3 +95,42 @@ describe('a job that could not be handed over', () => {
     expect(warnings.caught[0]?.message).toContain('could not be handed over')
   })
 })
+
+describe('a server that restarts', () => {
+  test.each(['before', 'while', 'after'])(
+    'holds up steps that wait, and nothing else: answered %s it is away',
+    async (when) => {
+      const own = await startRedis({ appendfsync: 'always' })
+      warnings = new Warnings()
+      const core = await openCore({
+        eventStore: { adapter: 'redis', redis: { url: own.url } },
+        flows: { suspendAfter: '2s' },
+      })
+      try {
+        const queue = newQueue()
+        core.flows.define({ name: 'f', entry: { step: 'step', queue }, steps: {} })
+        await core.worker(queue, {
+          step: async (_, ctx) => [await ctx.flow.await('go'), await ctx.await.time(200).then(() => 'timed')],
+        })
+        const { runId } = await core.flows.start('f')
+        await until(async () => (await core.flows.status(runId))?.status === 'awaiting', 'the await')
+        const answered = () => core.triggers.emit('go', 7)
+        if (when === 'before') await answered()
+        await own.kill()
+        const pending = when === 'while' ? answered() : undefined
+        await new Promise((resolve) => setTimeout(resolve, 2500))
+        await own.restart()
+        await pending
+        if (when === 'after') await answered()
+        await until(() => isCompleted(core, runId), 'the end', 20_000)
+        const [completed] = await core.store.query({ stream: `nq:flow:${runId}`, types: ['flow.completed'] })
+        expect(completed?.data.result).toEqual([7, 'timed'])
+        expect(await core.flows.status(runId)).toMatchObject({ steps: { step: { attempt: 1 } } })
+      } finally {
+        warnings.stop()
+        await core.close()
+        await own.stop()
+      }
+    },
+  )
+})

@@ -19,13 +19,14 @@ use std::sync::Arc;
 
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
+use nuxt_queue_core::event::{Field, NewEvent};
 use nuxt_queue_core::flow::{
     AwaitRequest, BeginRequest, Begun, Emitter, Failed, Fired, Firing, FlowDefinition, FlowEngine, Job, StartOptions,
     StepError,
 };
 use nuxt_queue_core::run::{AwaitPhase, Status, StepPhase, reduce_run};
 use nuxt_queue_core::trigger::TriggerEngine;
-use nuxt_queue_core::{EventStore, Query, StoreOptions, VirtualClock};
+use nuxt_queue_core::{AppendOptions, EventStore, Query, StoreOptions, VirtualClock};
 use proptest::prelude::*;
 use support::redis::RedisServer;
 
@@ -190,6 +191,20 @@ async fn a_join_runs_once_when_all_have_come() {
 }
 
 #[tokio::test]
+async fn the_result_of_a_run_is_that_of_its_last_step_whoever_ends_last() {
+    let desk = desk().await;
+    let json = r#"{"name":"f","entry":{"step":"a","queue":"q"},"steps":{"a":{"queue":"q"},"b":{"queue":"q","subscribes":["x"]}}}"#;
+    let (run, _) = started(&desk, json).await;
+    desk.flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
+    desk.flows.emit(&run, "x", None, Some(&emitter("a", "1", 1))).await.unwrap();
+    desk.flows.begin_step(&begin(&run, "b", "2")).await.unwrap();
+    assert_eq!(desk.flows.complete_step(&run, "b", "2", Some("\"of b\"")).await.unwrap(), (true, false));
+    assert_eq!(desk.flows.complete_step(&run, "a", "1", Some("\"of a\"")).await.unwrap(), (true, true));
+    let events = desk.flows.store().query(Query::stream(format!("nq:flow:{run}"))).await.unwrap();
+    assert_eq!(events.last().unwrap().data, Some(r#"{"result":"of b"}"#));
+}
+
+#[tokio::test]
 async fn attempts_are_counted_and_spaced_by_the_record() {
     let desk = desk().await;
     let (run, _) = started(&desk, ONE_STEP).await;
@@ -349,6 +364,30 @@ async fn deadlines_of_any_length_end_awaits_in_their_order() {
     for run in &runs {
         assert_eq!(count(&desk.flows, run, "trigger.timeout").await, 1);
     }
+}
+
+#[tokio::test]
+async fn a_deadline_is_that_of_the_record_whatever_was_told() {
+    let desk = desk().await;
+    let (run, _) = started(&desk, ONE_STEP).await;
+    desk.flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
+    let request = |timeout_ms| AwaitRequest { timeout_ms: Some(timeout_ms), ..awaiting(&run, "a", "1", "x") };
+    desk.triggers.open_await(&request(2_000)).await.unwrap();
+    // Told again, with an earlier deadline.
+    let told = NewEvent::new("trigger.awaiting")
+        .with(Field::RunId, &run)
+        .with(Field::TriggerName, "x")
+        .with_data(r#"{"awaitId":"a/x/1","deadline":"2023-11-14T22:13:21.000Z"}"#);
+    desk.flows.store().append("nq:triggers", told, AppendOptions::default()).await.unwrap();
+    desk.clock.advance(1_000);
+    desk.triggers.fire_due().await.unwrap();
+    // Executed again, a second later.
+    let state = desk.triggers.open_await(&request(2_000)).await.unwrap();
+    assert_eq!(state.deadline.as_deref(), Some("2023-11-14T22:13:22.000Z"));
+    assert_eq!(count(&desk.flows, &run, "trigger.timeout").await, 0);
+    desk.clock.advance(1_000);
+    desk.triggers.fire_due().await.unwrap();
+    assert_eq!(count(&desk.flows, &run, "trigger.timeout").await, 1);
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use super::{FlowEngine, Job, Object, expect_active, expect_known};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Field, NewEvent, format_time, parse_time};
 use crate::run::{Await, AwaitPhase, OpenAwait, Progress, emit_payload};
-use crate::store::{AppendOptions, Query};
+use crate::store::{AppendOptions, Consistency, Query};
 
 /// An await that a step begins.
 #[derive(Debug, Clone, Default)]
@@ -121,8 +121,10 @@ impl FlowEngine {
         let AwaitRequest { run_id, step_name, .. } = request;
         let id = await_id(request);
         self.begun(&request.execution_id).await?;
+        // Asked for once: record and note have to agree to the millisecond.
+        let deadline_ms = self.deadline(request, &id).await?;
         // What all instances look at goes first: a firing that comes behind it finds the await.
-        let opened = self.note_open(request, &id);
+        let opened = self.note_open(request, &id, deadline_ms);
         let record = async {
             loop {
                 let past = self.past_emits(request).await?;
@@ -139,7 +141,7 @@ impl FlowEngine {
                         if count != past.count {
                             return Ok(Decision::Nothing(None));
                         }
-                        let (events, state) = self.opening(progress, request, &id, &past.emits);
+                        let (events, state) = self.opening(progress, request, &id, deadline_ms, &past.emits);
                         Ok(Decision::Record(events, Some((state, true))))
                     })
                     .await?;
@@ -163,10 +165,11 @@ impl FlowEngine {
         progress: &Progress,
         request: &AwaitRequest,
         id: &str,
+        deadline_ms: Option<u64>,
         past: &[(EventId, Option<String>)],
     ) -> (Vec<NewEvent>, AwaitState) {
         let step = envelope(progress, Some(&request.step_name));
-        let deadline = self.deadline(request).map(format_time);
+        let deadline = deadline_ms.map(format_time);
         let paused = NewEvent::new("flow.step.paused").with_envelope(&step);
         let data = Object::new()
             .text("awaitId", id)
@@ -206,8 +209,16 @@ impl FlowEngine {
         (events, state)
     }
 
-    fn deadline(&self, request: &AwaitRequest) -> Option<u64> {
-        request.deadline_ms.or_else(|| request.timeout_ms.map(|timeout| self.store.now_ms().saturating_add(timeout)))
+    /// Until when an await waits. One that is recorded keeps its deadline, whatever is asked for now.
+    async fn deadline(&self, request: &AwaitRequest, id: &str) -> Result<Option<u64>> {
+        let key = self.store.run_key(&self.stream(&request.run_id));
+        let recorded = |progress: &Progress, _| progress.find_await(id).map(|known| known.deadline_ms);
+        Ok(match self.store.progress(&key, Consistency::Cached, recorded).await? {
+            Some(recorded) => recorded,
+            None => request
+                .deadline_ms
+                .or_else(|| request.timeout_ms.map(|timeout| self.store.now_ms().saturating_add(timeout))),
+        })
     }
 
     /// What was emitted in the run under the name of an await since it counts, oldest first.
@@ -243,10 +254,8 @@ impl FlowEngine {
     }
 
     /// Tells all instances of an open await, once.
-    async fn note_open(&self, request: &AwaitRequest, id: &str) -> Result<()> {
-        let data = Object::new()
-            .text("awaitId", id)
-            .maybe_text("deadline", self.deadline(request).map(format_time).as_deref());
+    async fn note_open(&self, request: &AwaitRequest, id: &str, deadline_ms: Option<u64>) -> Result<()> {
+        let data = Object::new().text("awaitId", id).maybe_text("deadline", deadline_ms.map(format_time).as_deref());
         let event = NewEvent::new("trigger.awaiting")
             .with(Field::RunId, &request.run_id)
             .with(Field::TriggerName, &request.name)
@@ -401,24 +410,29 @@ impl FlowEngine {
     /// Those of reading and appending.
     pub async fn expire_await(&self, run_id: &str, await_id: &str) -> Result<Option<Job>> {
         let now = self.store.now_ms();
-        let job = self
+        let (job, is_over) = self
             .decide(run_id, |progress| {
                 let Some(known) = progress.find_await(await_id).filter(|_| progress.ending().is_none()) else {
-                    return Ok(Decision::Nothing(None));
+                    return Ok(Decision::Nothing((None, true)));
                 };
                 let job = job_of_suspended(progress, known);
-                if known.phase != AwaitPhase::Open || known.deadline_ms.is_none_or(|deadline| deadline > now) {
-                    return Ok(Decision::Nothing(job.filter(|_| known.phase != AwaitPhase::Open)));
+                if known.phase != AwaitPhase::Open {
+                    return Ok(Decision::Nothing((job, true)));
+                }
+                if known.deadline_ms.is_none_or(|deadline| deadline > now) {
+                    return Ok(Decision::Nothing((None, false)));
                 }
                 let event = match &*known.kind {
                     "time" => fired(progress, known, None, None),
                     _ => of_await("trigger.timeout", progress, known)
                         .with_data(Object::new().text("awaitId", await_id).done()),
                 };
-                Ok(Decision::Record(vec![event], job))
+                Ok(Decision::Record(vec![event], (job, true)))
             })
             .await?;
-        self.announce_closed(run_id, &[await_id.to_owned()]).await?;
+        if is_over {
+            self.announce_closed(run_id, &[await_id.to_owned()]).await?;
+        }
         Ok(job)
     }
 

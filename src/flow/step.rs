@@ -261,6 +261,8 @@ impl FlowEngine {
                 events.push(completed.with_envelope(&envelope(progress, Some(step_name))).with_data(data));
                 let is_last = progress.is_last(step_name);
                 if is_last {
+                    // A quick follower may have ended before the step that it runs on.
+                    let result = if progress.is_leaf(step_name) { result } else { progress.result() };
                     let data = Object::new().maybe_raw("result", result).done();
                     let completed = NewEvent::new("flow.completed").with_envelope(&envelope(progress, None));
                     events.push(completed.with_data(data));

@@ -96,6 +96,7 @@ pub struct Progress {
     has_begun: bool,
     ending: Option<Ending>,
     is_stalled: bool,
+    result: Option<Box<str>>,
     steps: BTreeMap<String, Step>,
     emitted: BTreeMap<Box<str>, Emitted>,
     awaits: Vec<Await>,
@@ -216,6 +217,23 @@ impl Progress {
         self.plan.is_some() && others.into_iter().all(|(_, step)| step.phase == StepPhase::Completed)
     }
 
+    /// Whether nothing runs on what a step has emitted.
+    pub fn is_leaf(&self, step_name: &str) -> bool {
+        let Some(step) = self.steps.get(step_name) else { return true };
+        let runs_on = |event: &str| {
+            self.plan
+                .iter()
+                .flat_map(|plan| plan.steps.values())
+                .any(|step| step.subscribes.iter().any(|name| name == event))
+        };
+        !step.emitted.keys().any(|event| runs_on(event))
+    }
+
+    /// The result of the step that ended last of those on which nothing runs, as JSON text.
+    pub fn result(&self) -> Option<&str> {
+        self.result.as_deref()
+    }
+
     /// About how many bytes it takes.
     pub fn weight(&self) -> usize {
         let steps = self.steps.iter().map(|(name, step)| {
@@ -225,6 +243,7 @@ impl Progress {
             name.len() + size_of::<Emitted>() + 48 + emitted.payload.as_deref().map_or(0, str::len)
         });
         size_of::<Progress>()
+            + self.result.as_deref().map_or(0, str::len)
             + self.input.as_deref().map_or(0, str::len)
             + self.plan.as_ref().map_or(0, Plan::weight)
             + steps.sum::<usize>()
@@ -424,6 +443,10 @@ impl Progress {
             step.failures += 1;
             step.retry_at_ms = parse_time(&record.at()).map(|at| at + data.number("delay").unwrap_or(0));
         }
+        if phase == StepPhase::Completed && self.plan.is_some() && self.is_leaf(name) {
+            self.result = data.raw("result").map(Into::into);
+        }
+        let Some(step) = self.steps.get_mut(name) else { return };
         if has_ended(step) {
             step.awaited = Vec::new();
             self.awaits.retain(|known| known.step_name.as_deref() != Some(name));
