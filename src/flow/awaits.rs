@@ -13,7 +13,10 @@ use super::{FlowEngine, Job, Object, expect_active, expect_known};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Field, NewEvent, format_time, parse_time};
 use crate::run::{Await, AwaitPhase, OpenAwait, Progress, emit_payload};
-use crate::store::{AppendOptions, Query};
+use crate::store::{AppendOptions, Consistency, Query};
+
+/// How many offers are shown at a time.
+const MOST_SHOWN: usize = 16;
 
 /// An await that a step begins.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +66,7 @@ pub struct AwaitState {
     pub deadline: Option<String>,
     /// Whether its step went on with it.
     pub resumed: bool,
-    /// What came and is to be judged, oldest first.
+    /// What came and is to be judged, oldest first; a few of them, as they are judged one after the other.
     pub offers: Vec<OfferState>,
 }
 
@@ -121,7 +124,8 @@ impl FlowEngine {
         let AwaitRequest { run_id, step_name, .. } = request;
         let id = await_id(request);
         // What all instances look at goes first: a firing that comes behind it finds the await.
-        let opened = self.note_open(request, &id);
+        let known = self.known_await(run_id, &id).await?;
+        let opened = self.note_open(request, &id, known);
         let record = async {
             loop {
                 let past = self.past_emits(request).await?;
@@ -200,7 +204,9 @@ impl FlowEngine {
                 break;
             }
             events.push(offered(progress, &open, Firing { id: &offer_id, payload: payload.as_deref() }));
-            state.offers.push(OfferState { offer_id, data: raw(payload.as_deref()) });
+            if state.offers.len() < MOST_SHOWN {
+                state.offers.push(OfferState { offer_id, data: raw(payload.as_deref()) });
+            }
         }
         (events, state)
     }
@@ -241,11 +247,30 @@ impl FlowEngine {
         Ok(past)
     }
 
-    /// Tells all instances of an open await, once.
-    async fn note_open(&self, request: &AwaitRequest, id: &str) -> Result<()> {
+    /// What the record says of an await, as far as this process knows.
+    async fn known_await(&self, run_id: &str, id: &str) -> Result<Option<(AwaitPhase, Option<u64>)>> {
+        let key = self.store.run_key(&self.stream(run_id));
+        let of_id = |progress: &Progress, _| progress.find_await(id).map(|known| (known.phase, known.deadline_ms));
+        self.store.progress(&key, Consistency::Cached, of_id).await
+    }
+
+    /// Tells all instances of an open await, once. After a long time that may be told again: then with the deadline
+    /// that it has, not one that begins anew.
+    async fn note_open(
+        &self,
+        request: &AwaitRequest,
+        id: &str,
+        known: Option<(AwaitPhase, Option<u64>)>,
+    ) -> Result<()> {
+        let deadline = match known {
+            Some((AwaitPhase::Open, deadline)) => deadline,
+            Some(_) => return Ok(()),
+            None => self.deadline(request),
+        };
         let data = Object::new()
             .text("awaitId", id)
-            .maybe_text("deadline", self.deadline(request).map(format_time).as_deref());
+            .maybe_text("kind", Some(&*request.kind).filter(|kind| *kind != "trigger"))
+            .maybe_text("deadline", deadline.map(format_time).as_deref());
         let event = NewEvent::new("trigger.awaiting")
             .with(Field::RunId, &request.run_id)
             .with(Field::TriggerName, &request.name)
@@ -546,6 +571,7 @@ fn shown(known: &Await) -> AwaitState {
         offers: known
             .offers
             .iter()
+            .take(MOST_SHOWN)
             .map(|offer| OfferState { offer_id: offer.id.to_string(), data: raw(offer.data.as_deref()) })
             .collect(),
     }

@@ -31,6 +31,8 @@ pub struct BeginRequest {
     pub input: Option<String>,
     /// How often the job may be tried, for runs without a plan.
     pub max_attempts: Option<u64>,
+    /// The job is an engine's: its run was started before. If there is no run any more, there is nothing to do.
+    pub is_of_engine: bool,
 }
 
 /// What is to be done with a job.
@@ -95,11 +97,10 @@ impl FlowEngine {
     /// Those of reading and appending.
     pub async fn begin_step(&self, request: &BeginRequest) -> Result<Begun> {
         let BeginRequest { run_id, step_name, .. } = request;
-        let mut given_up = false;
-        let begun = self
+        let (begun, closed) = self
             .decide(run_id, |progress| {
                 if let Some(reason) = nothing_to_do(progress, request) {
-                    return Ok(Decision::Nothing(Begun::Skip(reason)));
+                    return Ok(Decision::Nothing((Begun::Skip(reason), Vec::new())));
                 }
                 let step = progress.step(step_name);
                 // A job that was put into a queue by someone else, for a run that did not begin here.
@@ -116,8 +117,7 @@ impl FlowEngine {
                     let message = format!("The step {step_name} ended with its process {stalls} times.");
                     let error = StepError { message: message.clone(), ..StepError::default() };
                     events.extend(failure(progress, step_name, &error));
-                    given_up = true;
-                    return Ok(Decision::Record(events, Begun::GivenUp(message)));
+                    return Ok(Decision::Record(events, (Begun::GivenUp(message), ids_of_awaits(progress))));
                 }
                 let run = Begun::Run {
                     flow_name: flow_name.to_owned(),
@@ -133,7 +133,7 @@ impl FlowEngine {
                 };
                 // A suspended step goes on: that is told by its await.
                 if step.is_some_and(|step| step.is_suspended) {
-                    return Ok(Decision::Nothing(run));
+                    return Ok(Decision::Nothing((run, Vec::new())));
                 }
                 let mut started = NewEvent::new("flow.step.started")
                     .with(Field::RunId, run_id)
@@ -150,11 +150,11 @@ impl FlowEngine {
                     }
                 }
                 events.push(started);
-                Ok(Decision::Record(events, run))
+                Ok(Decision::Record(events, (run, Vec::new())))
             })
             .await?;
-        if given_up {
-            self.announce_end(run_id, "flow.failed", &[]).await?;
+        if matches!(begun, Begun::GivenUp(_)) {
+            self.announce_end(run_id, "flow.failed", &closed).await?;
         }
         Ok(begun)
     }
@@ -229,7 +229,7 @@ impl FlowEngine {
                     let outcome = Failed::Retry { next_attempt: failures + 1, delay };
                     return Ok(Decision::Record(vec![retry.with_data(data.done())], (outcome, Vec::new())));
                 }
-                let closed = progress.awaits().iter().map(|known| known.id.to_string()).collect();
+                let closed = ids_of_awaits(progress);
                 Ok(Decision::Record(failure(progress, step_name, error), (Failed::Ended, closed)))
             })
             .await?;
@@ -289,6 +289,9 @@ fn nothing_to_do(progress: &Progress, request: &BeginRequest) -> Option<String> 
     if let Some(ending) = progress.ending() {
         return Some(format!("The run {run_id} {}.", ended(ending)));
     }
+    if request.is_of_engine && !progress.has_begun() {
+        return Some(format!("The run {run_id} is gone."));
+    }
     let step = progress.step(step_name);
     if let Some(step) = step.filter(|step| matches!(step.phase, StepPhase::Completed | StepPhase::Failed)) {
         let at = step.ended_at.as_deref().unwrap_or_default();
@@ -308,11 +311,23 @@ fn is_executing(step: &RunStep) -> bool {
     step.phase == StepPhase::Running || (step.phase == StepPhase::Paused && !step.is_suspended)
 }
 
-/// A suspended step may go on in any execution.
+fn ids_of_awaits(progress: &Progress) -> Vec<String> {
+    progress.awaits().iter().map(|known| known.id.to_string()).collect()
+}
+
+/// A suspended step may go on in any execution. One whose attempt has failed is over: what it still does must not
+/// suspend the step, for then nobody would try it again.
 pub(super) fn expect_execution(progress: &Progress, step_name: &str, execution_id: &str) -> Result<()> {
     let step = progress.step(step_name);
-    if step.is_some_and(|step| step.is_suspended || step.execution.as_deref() == Some(execution_id)) {
+    let is_present = |step: &RunStep| is_executing(step) && step.execution.as_deref() == Some(execution_id);
+    if step.is_some_and(|step| step.is_suspended || is_present(step)) {
         return Ok(());
+    }
+    if step.is_some_and(|step| step.phase == StepPhase::Retrying) {
+        let run_id = progress.run_id();
+        let message =
+            format!("The attempt at the step {step_name} of the run {run_id} has failed; nothing can be added to it.");
+        return Err(Error::new(Code::Conflict, message));
     }
     let message = format!(
         "Another execution of the step {step_name} of the run {} has taken over; what this one does counts no more.",

@@ -90,6 +90,11 @@ impl Await {
         (self.offers, self.judged) = (Vec::new(), Vec::new());
     }
 
+    /// Whether it ends with an event that is emitted under this name in its run.
+    pub fn hears(&self, event: &str) -> bool {
+        *self.trigger_name == *event && matches!(&*self.kind, "trigger" | "event")
+    }
+
     /// Whether it was offered this before.
     pub fn knows(&self, offer_id: &str) -> bool {
         self.offers.iter().map(|offer| &offer.id).chain(&self.judged).any(|id| **id == *offer_id)
