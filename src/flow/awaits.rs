@@ -12,8 +12,11 @@ use super::step::expect_execution;
 use super::{FlowEngine, Job, Object, expect_active, expect_known};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Field, NewEvent, format_time, parse_time};
-use crate::run::{Await, AwaitPhase, OpenAwait, Progress, emit_payload};
+use crate::run::{Await, AwaitPhase, OpenAwait, Progress, emit_payload, ends_by_name};
 use crate::store::{AppendOptions, Consistency, Query};
+
+/// How many offers are shown at a time.
+const MOST_SHOWN: usize = 16;
 
 /// An await that a step begins.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +66,7 @@ pub struct AwaitState {
     pub deadline: Option<String>,
     /// Whether its step went on with it.
     pub resumed: bool,
-    /// What came and is to be judged, oldest first.
+    /// What came and is to be judged, oldest first; a few of them, as they are judged one after the other.
     pub offers: Vec<OfferState>,
 }
 
@@ -122,9 +125,10 @@ impl FlowEngine {
         let id = await_id(request);
         self.begun(&request.execution_id).await?;
         // Asked for once: record and note have to agree to the millisecond.
-        let deadline_ms = self.deadline(request, &id).await?;
+        let known = self.known_await(run_id, &id).await?;
+        let deadline_ms = known.map_or_else(|| self.deadline(request), |(_, recorded)| recorded);
         // What all instances look at goes first: a firing that comes behind it finds the await.
-        let opened = self.note_open(request, &id, deadline_ms);
+        let opened = self.note_open(request, &id, known, deadline_ms);
         let record = async {
             loop {
                 let past = self.past_emits(request).await?;
@@ -204,28 +208,23 @@ impl FlowEngine {
                 break;
             }
             events.push(offered(progress, &open, Firing { id: &offer_id, payload: payload.as_deref() }));
-            state.offers.push(OfferState { offer_id, data: raw(payload.as_deref()) });
+            if state.offers.len() < MOST_SHOWN {
+                state.offers.push(OfferState { offer_id, data: raw(payload.as_deref()) });
+            }
         }
         (events, state)
     }
 
-    /// Until when an await waits. One that is recorded keeps its deadline, whatever is asked for now.
-    async fn deadline(&self, request: &AwaitRequest, id: &str) -> Result<Option<u64>> {
-        let key = self.store.run_key(&self.stream(&request.run_id));
-        let recorded = |progress: &Progress, _| progress.find_await(id).map(|known| known.deadline_ms);
-        Ok(match self.store.progress(&key, Consistency::Cached, recorded).await? {
-            Some(recorded) => recorded,
-            None => request
-                .deadline_ms
-                .or_else(|| request.timeout_ms.map(|timeout| self.store.now_ms().saturating_add(timeout))),
-        })
+    /// Until when an await waits that begins now.
+    fn deadline(&self, request: &AwaitRequest) -> Option<u64> {
+        request.deadline_ms.or_else(|| request.timeout_ms.map(|timeout| self.store.now_ms().saturating_add(timeout)))
     }
 
     /// What was emitted in the run under the name of an await since it counts, oldest first.
     async fn past_emits(&self, request: &AwaitRequest) -> Result<Past> {
         let AwaitRequest { run_id, name, .. } = request;
         let mut past = Past::default();
-        if !matches!(request.kind.as_str(), "trigger" | "event") {
+        if !ends_by_name(&request.kind) {
             past.count =
                 self.look(run_id, |progress| progress.emitted(name).map_or(0, |emitted| emitted.count)).await?;
             return Ok(past);
@@ -253,9 +252,29 @@ impl FlowEngine {
         Ok(past)
     }
 
-    /// Tells all instances of an open await, once.
-    async fn note_open(&self, request: &AwaitRequest, id: &str, deadline_ms: Option<u64>) -> Result<()> {
-        let data = Object::new().text("awaitId", id).maybe_text("deadline", deadline_ms.map(format_time).as_deref());
+    /// What the record says of an await, as far as this process knows: one that is recorded keeps its deadline,
+    /// whatever is asked for now.
+    async fn known_await(&self, run_id: &str, id: &str) -> Result<Option<(AwaitPhase, Option<u64>)>> {
+        let key = self.store.run_key(&self.stream(run_id));
+        let of_id = |progress: &Progress, _| progress.find_await(id).map(|known| (known.phase, known.deadline_ms));
+        self.store.progress(&key, Consistency::Cached, of_id).await
+    }
+
+    /// Tells all instances of an open await, once. After a long time that may be told again.
+    async fn note_open(
+        &self,
+        request: &AwaitRequest,
+        id: &str,
+        known: Option<(AwaitPhase, Option<u64>)>,
+        deadline_ms: Option<u64>,
+    ) -> Result<()> {
+        if known.is_some_and(|(phase, _)| phase != AwaitPhase::Open) {
+            return Ok(());
+        }
+        let data = Object::new()
+            .text("awaitId", id)
+            .maybe_text("kind", Some(&*request.kind).filter(|kind| *kind != "trigger"))
+            .maybe_text("deadline", deadline_ms.map(format_time).as_deref());
         let event = NewEvent::new("trigger.awaiting")
             .with(Field::RunId, &request.run_id)
             .with(Field::TriggerName, &request.name)
@@ -562,6 +581,7 @@ fn shown(known: &Await) -> AwaitState {
         offers: known
             .offers
             .iter()
+            .take(MOST_SHOWN)
             .map(|offer| OfferState { offer_id: offer.id.to_string(), data: raw(offer.data.as_deref()) })
             .collect(),
     }

@@ -44,6 +44,8 @@ use crate::event::{Field, NewEvent};
 use crate::run::{AwaitPhase, Ending, Plan, Progress, RunStatus, Status, emit_data};
 use crate::store::{AppendOptions, EventStore};
 
+/// How long the id of a run may be, in bytes: it is part of job ids, of names of streams and of what is noted of it.
+const LONGEST_RUN_ID: usize = 255;
 /// How many debts are looked at in one go.
 const MOST_DEBTS: usize = 1_000;
 
@@ -165,10 +167,16 @@ impl FlowEngine {
     /// Starts a run. `input` is JSON text. A second start with one `run_id` returns the first's run.
     ///
     /// # Errors
-    /// `NotFound` for an unknown flow, `Conflict` if the id belongs to a run of another flow, and those of appending.
+    /// `NotFound` for an unknown flow, `Validation` for an id that can't be used, `Conflict` if it belongs to a run of
+    /// another flow, and those of appending.
     pub async fn start(&self, flow_name: &str, input: Option<&str>, options: StartOptions) -> Result<Started> {
         let plan = self.plan(flow_name)?;
         let run_id = options.run_id.unwrap_or_else(|| self.new_id());
+        // Longer ones would be refused where it is noted that their jobs are owed, when they are recorded already.
+        if run_id.len() > LONGEST_RUN_ID {
+            let message = format!("The runId has {} bytes; at most {LONGEST_RUN_ID} are allowed.", run_id.len());
+            return Err(Error::new(Code::Validation, message));
+        }
         let text = serde_json::to_string(&*plan)
             .map_err(|error| Error::new(Code::Internal, "A plan is not JSON.").caused_by(error))?;
         let data = Object::new()
@@ -270,10 +278,7 @@ impl FlowEngine {
                 emission.jobs.extend(Job::of(progress, step_name, Some((name, payload))));
             }
             for open in progress.awaits() {
-                if open.phase != AwaitPhase::Open
-                    || *open.trigger_name != *name
-                    || !matches!(&*open.kind, "trigger" | "event")
-                {
+                if open.phase != AwaitPhase::Open || !open.hears(name) {
                     continue;
                 }
                 emission.woken.push(open.id.to_string());

@@ -37,6 +37,8 @@ pub struct BeginRequest {
     pub input: Option<String>,
     /// How often the job may be tried, for runs without a plan.
     pub max_attempts: Option<u64>,
+    /// The job is an engine's: its run was started before. If there is no run any more, there is nothing to do.
+    pub is_of_engine: bool,
 }
 
 /// What is to be done with a job.
@@ -170,7 +172,7 @@ impl FlowEngine {
 
     async fn record_begin(&self, request: &BeginRequest, tell: impl FnMut(&Begun) + Send) -> Result<Begun> {
         let BeginRequest { run_id, step_name, .. } = request;
-        let mut given_up = false;
+        let mut closed = Vec::new();
         let decide = |progress: &Progress| {
             if let Some(reason) = nothing_to_do(progress, request) {
                 return Ok(Decision::Nothing(Begun::Skip(reason)));
@@ -190,7 +192,7 @@ impl FlowEngine {
                 let message = format!("The step {step_name} ended with its process {stalls} times.");
                 let error = StepError { message: message.clone(), ..StepError::default() };
                 events.extend(failure(progress, step_name, &error));
-                given_up = true;
+                closed = ids_of_awaits(progress);
                 return Ok(Decision::Record(events, Begun::GivenUp(message)));
             }
             let run = Begun::Run {
@@ -226,8 +228,8 @@ impl FlowEngine {
             Ok(Decision::Record(events, run))
         };
         let begun = self.decide_and_tell(run_id, decide, tell).await?;
-        if given_up {
-            self.announce_end(run_id, "flow.failed", &[]).await?;
+        if matches!(begun, Begun::GivenUp(_)) {
+            self.announce_end(run_id, "flow.failed", &closed).await?;
         }
         Ok(begun)
     }
@@ -306,7 +308,7 @@ impl FlowEngine {
                     let outcome = Failed::Retry { next_attempt: failures + 1, delay };
                     return Ok(Decision::Record(vec![retry.with_data(data.done())], (outcome, Vec::new())));
                 }
-                let closed = progress.awaits().iter().map(|known| known.id.to_string()).collect();
+                let closed = ids_of_awaits(progress);
                 Ok(Decision::Record(failure(progress, step_name, error), (Failed::Ended, closed)))
             })
             .await?;
@@ -367,6 +369,9 @@ fn nothing_to_do(progress: &Progress, request: &BeginRequest) -> Option<String> 
     if let Some(ending) = progress.ending() {
         return Some(format!("The run {run_id} {}.", ended(ending)));
     }
+    if request.is_of_engine && !progress.has_begun() {
+        return Some(format!("The run {run_id} is gone."));
+    }
     let step = progress.step(step_name);
     if let Some(step) = step.filter(|step| matches!(step.phase, StepPhase::Completed | StepPhase::Failed)) {
         let at = step.ended_at.as_deref().unwrap_or_default();
@@ -386,11 +391,23 @@ fn is_executing(step: &RunStep) -> bool {
     step.phase == StepPhase::Running || (step.phase == StepPhase::Paused && !step.is_suspended)
 }
 
-/// A suspended step may go on in any execution.
+fn ids_of_awaits(progress: &Progress) -> Vec<String> {
+    progress.awaits().iter().map(|known| known.id.to_string()).collect()
+}
+
+/// A suspended step may go on in any execution. One whose attempt has failed is over: what it still does must not
+/// suspend the step, for then nobody would try it again.
 pub(super) fn expect_execution(progress: &Progress, step_name: &str, execution_id: &str) -> Result<()> {
     let step = progress.step(step_name);
-    if step.is_some_and(|step| step.is_suspended || step.execution.as_deref() == Some(execution_id)) {
+    let is_present = |step: &RunStep| is_executing(step) && step.execution.as_deref() == Some(execution_id);
+    if step.is_some_and(|step| step.is_suspended || is_present(step)) {
         return Ok(());
+    }
+    if step.is_some_and(|step| step.phase == StepPhase::Retrying) {
+        let run_id = progress.run_id();
+        let message =
+            format!("The attempt at the step {step_name} of the run {run_id} has failed; nothing can be added to it.");
+        return Err(Error::new(Code::Conflict, message));
     }
     let message = format!(
         "Another execution of the step {step_name} of the run {} has taken over; what this one does counts no more.",

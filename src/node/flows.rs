@@ -1,7 +1,7 @@
 //! Flows, awaits and triggers for JavaScript. Requests and answers are JSON.
 
 use napi_derive::napi;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::options::{PointInput, parse};
@@ -12,7 +12,7 @@ use crate::flow::{
     AwaitRequest, BeginRequest, Begun, Debt, Emitter, Failed, FlowDefinition, FlowEngine, Job, StartOptions, StepError,
 };
 use crate::state::Point;
-use crate::trigger::{Due, TriggerEngine};
+use crate::trigger::{Due, Outcome, TriggerEngine};
 
 /// The engines of flows and triggers over a store.
 #[napi]
@@ -24,6 +24,11 @@ pub struct NativeFlows {
 
 type Raw = Option<Box<RawValue>>;
 
+/// `null` is a payload, too: left out is something else.
+fn raw<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Raw, D::Error> {
+    Box::<RawValue>::deserialize(json).map(Some)
+}
+
 fn text(raw: &Raw) -> Option<&str> {
     raw.as_deref().map(RawValue::get)
 }
@@ -33,6 +38,7 @@ fn text(raw: &Raw) -> Option<&str> {
 struct StartInput {
     flow: String,
     run_id: Option<String>,
+    #[serde(default, deserialize_with = "raw")]
     input: Raw,
     triggered_by: Option<String>,
 }
@@ -50,6 +56,7 @@ struct EmitterInput {
 struct EmitInput {
     run_id: String,
     name: String,
+    #[serde(default, deserialize_with = "raw")]
     payload: Raw,
     step: Option<EmitterInput>,
 }
@@ -79,8 +86,11 @@ struct BeginInput {
     execution_id: String,
     worker_id: Option<String>,
     instance_id: Option<String>,
+    #[serde(default, deserialize_with = "raw")]
     input: Raw,
     max_attempts: Option<u64>,
+    #[serde(default)]
+    is_of_engine: bool,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +100,7 @@ struct ExecutionInput {
     step_name: String,
     execution_id: String,
     await_id: Option<String>,
+    #[serde(default, deserialize_with = "raw")]
     result: Raw,
     error: Option<String>,
     stack: Option<String>,
@@ -119,6 +130,7 @@ struct OpenInput {
     kind: String,
     deadline_ms: Option<u64>,
     timeout_ms: Option<u64>,
+    #[serde(default, deserialize_with = "raw")]
     data: Raw,
     #[serde(default)]
     conditional: bool,
@@ -131,6 +143,7 @@ struct AwaitInput {
     run_id: String,
     await_id: String,
     offer_id: Option<String>,
+    #[serde(default, deserialize_with = "raw")]
     data: Raw,
     reason: Option<String>,
 }
@@ -139,6 +152,7 @@ struct AwaitInput {
 #[serde(rename_all = "camelCase")]
 struct FireInput {
     name: String,
+    #[serde(default, deserialize_with = "raw")]
     payload: Raw,
     idempotency_key: Option<String>,
 }
@@ -169,6 +183,8 @@ struct AwaitedOutput<'a> {
     await_id: &'a str,
     name: &'a str,
     kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resumed: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -251,6 +267,8 @@ struct FiredOutput {
     timestamp: String,
     jobs: Vec<Job>,
     run_ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -375,6 +393,7 @@ impl NativeFlows {
                 instance_id: input.instance_id,
                 input: text(&input.input).map(str::to_owned),
                 max_attempts: input.max_attempts,
+                is_of_engine: input.is_of_engine,
             };
             Ok(begun(&flows.begin_step(&request).await?))
         })
@@ -552,7 +571,9 @@ impl NativeFlows {
             let key = input.idempotency_key.as_deref();
             let fired = triggers.fire(&input.name, text(&input.payload), key).await?;
             let timestamp = format_time(fired.at.ms);
-            Ok(json(&FiredOutput { fire_id: fired.fire_id, timestamp, jobs: fired.jobs, run_ids: fired.run_ids }))
+            let refused = fired.refused.map(|error| error.message().to_owned());
+            let Outcome { fire_id, jobs, run_ids, .. } = fired;
+            Ok(json(&FiredOutput { fire_id, timestamp, jobs, run_ids, refused }))
         })
     }
 
@@ -614,7 +635,12 @@ fn begun(begun: &Begun) -> String {
             rerun: *is_rerun,
             awaits: awaits
                 .iter()
-                .map(|known| AwaitedOutput { await_id: &known.id, name: &known.name, kind: &known.kind })
+                .map(|known| AwaitedOutput {
+                    await_id: &known.id,
+                    name: &known.name,
+                    kind: &known.kind,
+                    resumed: known.resumed,
+                })
                 .collect(),
         }),
         Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false }),

@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 pub use plan::{Backoff, BackoffType, Plan, PlannedStep};
-pub use progress::{Await, AwaitPhase, Awaited, Emitted, Ending, Offer, Progress, Step as RunStep, emit_data};
+pub use progress::{
+    Await, AwaitPhase, Awaited, Emitted, Ending, Offer, Progress, Step as RunStep, emit_data, ends_by_name,
+};
 pub(crate) use progress::{data_text, emit_payload};
 pub(crate) use state::object;
 pub use state::{BackwardFold, Change, Effect, State, effect};

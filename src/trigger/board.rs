@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::event::{EventId, EventRef, format_time, parse_time};
+use crate::run::ends_by_name;
 use crate::store::Compact;
 
 /// How many firings are remembered for awaits that begin later.
@@ -22,6 +23,8 @@ pub(super) type Key = (Arc<str>, Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Open {
     name: Arc<str>,
+    /// Whether it is ended by a trigger of its name. Others have a name only to be shown.
+    is_named: bool,
     deadline_ms: Option<u64>,
 }
 
@@ -68,6 +71,7 @@ struct Record<'a> {
 #[serde(rename_all = "camelCase", default)]
 struct Data<'a> {
     await_id: Option<String>,
+    kind: Option<String>,
     deadline: Option<String>,
     fire_id: Option<String>,
     #[serde(borrow)]
@@ -111,7 +115,7 @@ impl Board {
         self.by_deadline.iter().take_while(|(deadline, _)| *deadline <= now_ms).cloned().collect()
     }
 
-    /// The open awaits of a name.
+    /// The open awaits that a trigger of a name ends.
     pub(super) fn of(&self, name: &str) -> Vec<Key> {
         self.by_name.get(name).map(|keys| keys.iter().cloned().collect()).unwrap_or_default()
     }
@@ -127,23 +131,30 @@ impl Board {
         self.pending.values().filter(|fired| fired.at_ms <= before_ms).cloned().collect()
     }
 
+    /// A firing that was not worked off.
+    pub(super) fn find_pending(&self, fire_id: &str) -> Option<Fired> {
+        self.pending.get(fire_id).cloned()
+    }
+
     /// How many awaits are open.
     pub(super) fn len(&self) -> usize {
         self.open.len()
     }
 
-    fn open(&mut self, run_id: &str, await_id: &str, name: &str, deadline_ms: Option<u64>) {
+    fn open(&mut self, run_id: &str, await_id: &str, name: &str, is_named: bool, deadline_ms: Option<u64>) {
         let key: Key = (run_id.into(), await_id.into());
         self.close(&key);
         let name = match self.by_name.get_key_value(name) {
             Some((name, _)) => name.clone(),
             None => name.into(),
         };
-        self.by_name.entry(name.clone()).or_default().insert(key.clone());
+        if is_named {
+            self.by_name.entry(name.clone()).or_default().insert(key.clone());
+        }
         if let Some(deadline) = deadline_ms {
             self.by_deadline.insert((deadline, key.clone()));
         }
-        self.open.insert(key, Open { name, deadline_ms });
+        self.open.insert(key, Open { name, is_named, deadline_ms });
     }
 
     fn close(&mut self, key: &Key) {
@@ -190,6 +201,8 @@ struct OpenSnapshot {
     run_id: String,
     await_id: String,
     name: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_unnamed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     deadline: Option<String>,
 }
@@ -205,7 +218,8 @@ impl Compact for Board {
         };
         match (event.event_type, record.run_id, record.trigger_name, data.await_id) {
             ("trigger.awaiting", Some(run_id), Some(name), Some(await_id)) => {
-                self.open(&run_id, &await_id, &name, data.deadline.and_then(|deadline| parse_time(&deadline)));
+                let is_named = data.kind.is_none_or(|kind| ends_by_name(&kind));
+                self.open(&run_id, &await_id, &name, is_named, data.deadline.and_then(|at| parse_time(&at)));
             }
             ("trigger.resolved", Some(run_id), _, Some(await_id)) => {
                 self.close(&(run_id.as_ref().into(), await_id.into()));
@@ -231,6 +245,7 @@ impl Compact for Board {
             run_id: run_id.to_string(),
             await_id: await_id.to_string(),
             name: open.name.to_string(),
+            is_unnamed: !open.is_named,
             deadline: open.deadline_ms.map(format_time),
         });
         let snapshot = Snapshot {
@@ -244,8 +259,8 @@ impl Compact for Board {
     fn from_json(json: &str) -> Option<Self> {
         let Snapshot { awaits, recent, pending } = serde_json::from_str(json).ok()?;
         let mut board = Board::default();
-        for OpenSnapshot { run_id, await_id, name, deadline } in awaits {
-            board.open(&run_id, &await_id, &name, deadline.and_then(|deadline| parse_time(&deadline)));
+        for OpenSnapshot { run_id, await_id, name, is_unnamed, deadline } in awaits {
+            board.open(&run_id, &await_id, &name, !is_unnamed, deadline.and_then(|at| parse_time(&at)));
         }
         for (id, fired) in recent {
             board.remember(id.parse().ok()?, fired);

@@ -15,11 +15,14 @@ use crate::backend::{Receipt, Selector};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, Field, NewEvent};
 use crate::flow::{AwaitRequest, AwaitState, Fired, Firing, FlowEngine, Job, Object, note};
-use crate::run::AwaitPhase;
+use crate::run::{AwaitPhase, ends_by_name};
 use crate::store::{AppendOptions, Compact, Delivery, Query, Subscription, snapshot_state};
 
 /// From how many events on the stream is compacted, if it is mostly about what is over.
 const COMPACT_FROM: u64 = 4_000;
+
+/// The pause before a deadline is acted on again that could not be acted on.
+const TRY_AGAIN_MS: u64 = 1_000;
 
 /// Fires triggers, and sees to the deadlines of awaits. Clones share what they know.
 #[derive(Clone)]
@@ -49,6 +52,18 @@ pub struct Outcome {
     pub jobs: Vec<Job>,
     /// The runs that it came to.
     pub run_ids: Vec<String>,
+    /// Why a run could not take it.
+    pub refused: Option<Error>,
+}
+
+/// Whether the same would be refused again.
+fn is_final(error: &Error) -> bool {
+    matches!(error.code(), Code::TooLarge | Code::InvalidEvent | Code::Validation)
+}
+
+/// Whether it is one run's trouble, and not that of all.
+fn is_of_one_run(error: &Error) -> bool {
+    matches!(error.code(), Code::Corrupt | Code::Backend | Code::Conflict | Code::Trimmed)
 }
 
 /// What is to be executed, and for which runs.
@@ -135,9 +150,9 @@ impl TriggerEngine {
     /// # Errors
     /// As [`FlowEngine::open_await`].
     pub async fn open_await(&self, request: &AwaitRequest) -> Result<AwaitState> {
-        let (state, is_new) = self.flows.open_await(request).await?;
-        let looks_back = is_new && matches!(request.kind.as_str(), "trigger" | "event");
-        if !looks_back || state.state != AwaitPhase::Open {
+        // Also if it was begun before: whoever began it may have died before it looked back.
+        let (state, _) = self.flows.open_await(request).await?;
+        if !ends_by_name(&request.kind) || state.state != AwaitPhase::Open {
             return Ok(state);
         }
         self.catch_up().await?;
@@ -178,9 +193,11 @@ impl TriggerEngine {
         let mut fire_id = Uuid::new_v4().to_string();
         let data = Object::new().text("fireId", &fire_id).maybe_raw("data", payload).done();
         let event = NewEvent::new("trigger.fired").with(Field::TriggerName, name).with_data(data);
-        let key = idempotency_key.map(|key| format!("fire:{name}:{key}"));
+        // The length tells where the name ends.
+        let key = idempotency_key.map(|key| format!("fire:{}:{name}:{key}", name.len()));
         let options = AppendOptions { expected_last_id: None, idempotency_key: key };
         let stored = self.flows.store().append(&self.flows.triggers(), event, options).await?;
+        let is_repeated = matches!(stored, Receipt::Repeated(_));
         let at = match &stored {
             Receipt::One(id) => *id,
             Receipt::Batch(ids) => ids.first().copied().unwrap_or_default(),
@@ -193,7 +210,13 @@ impl TriggerEngine {
             }
         };
         self.catch_up().await?;
-        let mut outcome = self.work_off(name, &fire_id, payload).await?;
+        // What was worked off has had its effect: awaits that began since are not meant. What counts is what came first.
+        let unfinished = if is_repeated { self.known().board.find_pending(&fire_id) } else { None };
+        let mut outcome = match (is_repeated, unfinished) {
+            (false, _) => self.work_off(name, &fire_id, payload).await?,
+            (true, Some(first)) => self.work_off(name, &fire_id, first.data.as_deref()).await?,
+            (true, None) => Outcome::default(),
+        };
         (outcome.fire_id, outcome.at) = (fire_id, at);
         self.compact_if_long().await;
         Ok(outcome)
@@ -203,12 +226,25 @@ impl TriggerEngine {
     async fn work_off(&self, name: &str, fire_id: &str, payload: Option<&str>) -> Result<Outcome> {
         let mut outcome = Outcome::default();
         let mut gone = Vec::new();
+        let (mut refused, mut failed) = (None, None);
         let keys = self.known().board.of(name);
         for (run_id, await_id) in &keys {
             self.flows.owe(run_id).await?;
             outcome.run_ids.push(run_id.to_string());
             let firing = Firing { id: fire_id, payload };
-            match self.flows.fire_await(run_id, await_id, firing, true).await? {
+            let fired = match self.flows.fire_await(run_id, await_id, firing, true).await {
+                // A payload that is too large for this run is so for ever; the others must not wait for it.
+                Err(error) if is_final(&error) => {
+                    refused.get_or_insert(error);
+                    continue;
+                }
+                Err(error) if is_of_one_run(&error) => {
+                    failed.get_or_insert(error);
+                    continue;
+                }
+                fired => fired?,
+            };
+            match fired {
                 Fired::Taken { job, .. } | Fired::Known(job) => outcome.jobs.extend(job),
                 Fired::Late => gone.push(note("trigger.resolved", run_id, await_id)),
                 // It may be about to be recorded; then it looks back, and finds this.
@@ -218,9 +254,13 @@ impl TriggerEngine {
                 Fired::Unknown => {}
             }
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let data = Object::new().text("fireId", fire_id).number("awaits", keys.len() as u64).done();
         gone.push(NewEvent::new("trigger.processed").with(Field::TriggerName, name).with_data(data));
         self.flows.store().append_batch(&self.flows.triggers(), gone, AppendOptions::default()).await?;
+        outcome.refused = refused;
         Ok(outcome)
     }
 
@@ -234,9 +274,16 @@ impl TriggerEngine {
         let pending = self.known().board.pending(before);
         let mut due = Due::default();
         for fired in pending {
-            let outcome = self.work_off(&fired.name, &fired.fire_id, fired.data.as_deref()).await?;
-            due.jobs.extend(outcome.jobs);
-            due.run_ids.extend(outcome.run_ids);
+            match self.work_off(&fired.name, &fired.fire_id, fired.data.as_deref()).await {
+                Err(error) if is_of_one_run(&error) => {
+                    tracing::warn!(fired.name, fired.fire_id, %error, "a firing could not be finished; this is tried again");
+                }
+                outcome => {
+                    let outcome = outcome?;
+                    due.jobs.extend(outcome.jobs);
+                    due.run_ids.extend(outcome.run_ids);
+                }
+            }
         }
         due.next_ms = self.next_deadline();
         Ok(due)
@@ -249,14 +296,25 @@ impl TriggerEngine {
     pub async fn fire_due(&self) -> Result<Due> {
         self.catch_up().await?;
         let mut result = Due::default();
+        let mut failed = false;
         let due = self.known().board.due(self.flows.store().now_ms());
         for (_, (run_id, await_id)) in due {
             self.flows.owe(&run_id).await?;
             result.run_ids.push(run_id.to_string());
-            result.jobs.extend(self.flows.expire_await(&run_id, &await_id).await?);
+            match self.flows.expire_await(&run_id, &await_id).await {
+                // The deadlines of others must not wait for it.
+                Err(error) if is_final(&error) || is_of_one_run(&error) => {
+                    tracing::warn!(%run_id, %await_id, %error, "a deadline could not be acted on; this is tried again");
+                    failed = true;
+                }
+                expired => result.jobs.extend(expired?),
+            }
         }
         self.catch_up().await?;
-        result.next_ms = self.next_deadline();
+        result.next_ms = match failed {
+            true => Some(self.flows.store().now_ms() + TRY_AGAIN_MS),
+            false => self.next_deadline(),
+        };
         self.compact_if_long().await;
         Ok(result)
     }

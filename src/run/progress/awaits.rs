@@ -4,6 +4,12 @@ use super::record::{Data, Record};
 use crate::event::{format_time, parse_time};
 use crate::run::OpenAwait;
 
+/// Whether awaits of this kind are ended by what is fired or emitted under their name. The others wait for time, or
+/// for an answer of their own.
+pub fn ends_by_name(kind: &str) -> bool {
+    matches!(kind, "trigger" | "event")
+}
+
 /// What has become of an await.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,6 +94,11 @@ impl Await {
         let by = data.text("fireId").or_else(|| record.id.as_deref().map(str::to_owned));
         self.settled_by = by.map(Into::into);
         (self.offers, self.judged) = (Vec::new(), Vec::new());
+    }
+
+    /// Whether it ends with an event that is emitted under this name in its run.
+    pub fn hears(&self, event: &str) -> bool {
+        *self.trigger_name == *event && ends_by_name(&self.kind)
     }
 
     /// Whether it was offered this before.

@@ -6,7 +6,7 @@ mod record;
 
 use std::collections::BTreeMap;
 
-pub use self::awaits::{Await, AwaitPhase, Offer};
+pub use self::awaits::{Await, AwaitPhase, Offer, ends_by_name};
 use self::record::Data;
 pub(super) use self::record::Record;
 pub use self::record::emit_data;
@@ -63,6 +63,17 @@ pub struct Step {
     pub awaited: Vec<Awaited>,
 }
 
+impl Step {
+    /// It went on with the outcome of an await.
+    fn went_on_after(&mut self, await_id: &str) {
+        let before = self.awaited.iter().filter(|known| known.resumed.is_some()).count() as u64;
+        let known = self.awaited.iter_mut().find(|known| *known.id == *await_id && known.resumed.is_none());
+        if let Some(known) = known {
+            known.resumed = Some(before + 1);
+        }
+    }
+}
+
 /// What stays of an await: enough to recognize it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Awaited {
@@ -72,6 +83,8 @@ pub struct Awaited {
     pub name: Box<str>,
     /// `trigger`, `event`, `time` or `webhook`.
     pub kind: Box<str>,
+    /// The step went on with its outcome as the n-th of its awaits, from 1.
+    pub resumed: Option<u64>,
 }
 
 /// What was emitted under one name.
@@ -334,10 +347,9 @@ impl Progress {
             *step.emitted.entry(name.as_str().into()).or_default() += 1;
         }
         if let Some(id) = &record.id {
-            let open = self
-                .awaits
-                .iter_mut()
-                .filter(|open| open.phase == AwaitPhase::Open && open.is_conditional && *open.trigger_name == *name);
+            let judging =
+                |open: &&mut Await| open.phase == AwaitPhase::Open && open.is_conditional && open.hears(&name);
+            let open = self.awaits.iter_mut().filter(judging);
             open.for_each(|open| open.offers.push(Offer { id: (&**id).into(), data: data.payload() }));
         }
         let Some(plan) = &self.plan else { return };
@@ -360,7 +372,12 @@ impl Progress {
             return;
         }
         if let Some(step) = record.step_name.as_deref().and_then(|name| self.steps.get_mut(name)) {
-            let known = Awaited { id: open.id.clone(), name: open.trigger_name.clone(), kind: open.kind.clone() };
+            let known = Awaited {
+                id: open.id.clone(),
+                name: open.trigger_name.clone(),
+                kind: open.kind.clone(),
+                resumed: None,
+            };
             step.awaited.push(known);
         }
         self.awaits.push(open);
@@ -459,6 +476,9 @@ impl Progress {
                 if let Some(known) = self.awaits.iter_mut().find(|known| *known.id == *id) {
                     known.settle(AwaitPhase::Fired, record, data);
                     known.is_resumed = true;
+                }
+                if let Some(step) = record.step_name.as_deref().and_then(|name| self.steps.get_mut(name)) {
+                    step.went_on_after(&id);
                 }
             }
             None => self.settle(AwaitPhase::Fired, record),
