@@ -41,7 +41,7 @@ interface AwaitRef {
   awaitId: string
 }
 
-/** `trigger`: fired by name, by the API; `event`: emitted in the run; `time`: only by its deadline; `webhook`: over HTTP. */
+/** `trigger` and `event`: emitted in the run, or fired, by name; `time`: only by its deadline; `webhook`: over HTTP. */
 export type AwaitKind = 'trigger' | 'event' | 'time' | 'webhook'
 
 /** How an await stands. */
