@@ -382,7 +382,10 @@ impl NativeFlows {
     /// Begins a step, or says why there is nothing to do.
     #[napi(catch_unwind)]
     pub fn begin_step(&self, ticket: f64, request: String) -> Option<String> {
-        ask!(self, ticket, request, |input: BeginInput, flows, triggers| {
+        let flows = self.flows.clone();
+        // On this thread as far as it goes: mostly it is known at once what to do.
+        self.outlet.begin(ticket, async move {
+            let input: BeginInput = parse("The request's members", &request)?;
             let request = BeginRequest {
                 run_id: input.run_id,
                 flow_name: input.flow_name,
