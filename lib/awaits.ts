@@ -3,17 +3,20 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Point } from '../index.js'
+import type { Point, Time } from '../index.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type AwaitKind, type AwaitState, Json, type Request } from './native-flows.js'
 import { invalid } from './query.js'
 import { checkSchema, validate } from './schema.js'
 import type { StepExecution, Waiter } from './step-execution.js'
-import { toPoint } from './time.js'
+import { toMs, toPoint } from './time.js'
 
 /** The pause before a state is read again that could not be read, in real time. */
 const READ_AGAIN_MS = 1000
+
+/** Where dates end. */
+const LAST_INSTANT = 8.64e15
 
 /** What a step waits for. */
 export interface AwaitSpec {
@@ -46,13 +49,23 @@ export function readOptions(options: {
   }
   if (since !== undefined) toPoint(since, 'since')
   return {
-    timeoutMs: timeout === undefined ? undefined : toDuration(timeout, 'timeout'),
+    timeoutMs: timeout === undefined ? undefined : toTimeout(timeout, 'timeout'),
     data: Json.of(data, 'data'),
     filter: filter as AwaitSpec['filter'],
     schema,
     since,
     onTimeout,
   }
+}
+
+/** How long an await may wait; longer than time goes on counts as that. */
+export function toTimeout(value: number | string, name: string): number {
+  return Math.min(toDuration(value, name), LAST_INSTANT)
+}
+
+/** The instant of a deadline; one before 1970 has passed as well. */
+export function toDeadline(value: Time, name: string): number {
+  return Math.min(Math.max(Math.ceil(toMs(value, name)), 0), LAST_INSTANT)
 }
 
 /** The awaits of an execution. An await is known by its name and its place: both have to be the same in each execution. */
@@ -106,13 +119,15 @@ export class Awaits {
         state = await this.#look(waiter)
       }
     }
-    return await this.#close(spec, state)
+    return await this.#close(spec, state, waiter)
   }
 
   /** What was settled, once the record says that the step goes on. */
-  async #close(spec: AwaitSpec, { state, awaitId, resumed, data, reason, deadline }: AwaitState): Promise<unknown> {
+  async #close(spec: AwaitSpec, settled: AwaitState, waiter: Waiter): Promise<unknown> {
+    const { state, awaitId, resumed, data, reason, deadline } = settled
+    await this.#execution.turn(waiter)
     if (!resumed) await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
-    await this.#execution.goOn()
+    await this.#execution.goOn(waiter)
     if (state === 'fired') return data
     const which = `The await ${awaitId} of run ${this.#execution.runId}`
     if (state === 'canceled') {

@@ -3,19 +3,20 @@
  */
 
 import type * as surface from '../index.js'
-import { Awaits, readOptions } from './awaits.js'
-import { toDuration } from './duration.js'
+import { Awaits, readOptions, toDeadline, toTimeout } from './awaits.js'
 import { NuxtQueueError } from './errors.js'
 import { RunLogger } from './logger.js'
 import { Json } from './native-flows.js'
 import { checkName, checkOptions, invalid } from './query.js'
 import type { StepExecution } from './step-execution.js'
 import { StepState } from './step-state.js'
-import { toMs } from './time.js'
 
 const AWAIT = ['timeout', 'data', 'schema', 'filter', 'since', 'onTimeout']
 const EVENT = ['type', 'filter', 'schema', 'timeout', 'since', 'onTimeout']
 const WEBHOOK = ['path', 'schema', 'timeout', 'onTimeout']
+
+/** The codes of calls that no longer count. */
+const OVER = ['NQ_CONFLICT', 'NQ_SUSPENDED', 'NQ_CANCELED', 'NQ_TIMEOUT', 'NQ_CLOSED', 'NQ_NOT_FOUND']
 
 /** A context, and what the worker needs of it afterwards. */
 export interface StepContext {
@@ -69,55 +70,83 @@ function createLogger(execution: StepExecution): RunLogger {
 
 function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
   const awaits = new Awaits(execution)
-  const emits = new Map<string, number>()
+  const emits: Emits = { counts: new Map(), last: Promise.resolve() }
   // The overloads of index.d.ts say what comes out.
   // biome-ignore lint/suspicious/noExplicitAny: see above
   const open = (spec: Parameters<Awaits['open']>[0]): Promise<any> => awaits.open(spec)
   return {
     flow: {
-      emit: async (name, payload) => await emit(execution, emits, name, payload),
-      await: async (name: string, options: surface.AwaitOptions = {}) =>
-        await open({ kind: 'trigger', name: nameOf(name, 'name'), ...readOptions(checkOptions(options, AWAIT)) }),
+      emit: (name, payload) => quiet(async () => await emit(execution, emits, name, payload)),
+      await: (name: string, options: surface.AwaitOptions = {}) =>
+        quiet(
+          async () =>
+            await open({ kind: 'trigger', name: nameOf(name, 'name'), ...readOptions(checkOptions(options, AWAIT)) }),
+        ),
     },
     await: {
-      time: async (duration) => {
-        await open({ kind: 'time', name: 'time', timeoutMs: toDuration(duration, 'duration') })
-      },
-      until: async (date) => {
-        await open({ kind: 'time', name: 'until', deadlineMs: toMs(date, 'date') })
-      },
-      event: async (options: surface.EventAwaitOptions) => {
-        const { type, ...others } = checkOptions(options, EVENT)
-        return await open({ kind: 'event', name: nameOf(type, 'type'), ...readOptions(others) })
-      },
-      webhook: async (options: surface.WebhookAwaitOptions = {}) => {
-        const { path, ...others } = checkOptions(options, WEBHOOK)
-        const data = path === undefined ? undefined : { path: checkName(path, 'path') }
-        return await open({ kind: 'webhook', name: 'webhook', ...readOptions({ ...others, data }) })
-      },
+      time: (duration) =>
+        quiet(async () => {
+          await open({ kind: 'time', name: 'time', timeoutMs: toTimeout(duration, 'duration') })
+        }),
+      until: (date) =>
+        quiet(async () => {
+          await open({ kind: 'time', name: 'until', deadlineMs: toDeadline(date, 'date') })
+        }),
+      event: (options: surface.EventAwaitOptions) =>
+        quiet(async () => {
+          const { type, ...others } = checkOptions(options, EVENT)
+          return await open({ kind: 'event', name: nameOf(type, 'type'), ...readOptions(others) })
+        }),
+      webhook: (options: surface.WebhookAwaitOptions = {}) =>
+        quiet(async () => {
+          const { path, ...others } = checkOptions(options, WEBHOOK)
+          const data = path === undefined ? undefined : { path: checkName(path, 'path') }
+          return await open({ kind: 'webhook', name: 'webhook', ...readOptions({ ...others, data }) })
+        }),
       getWebhookUrl: () => execution.place.engine.options.webhookUrl(execution.runId, awaits.nextId('webhook')),
     },
   }
 }
 
-async function emit(
-  execution: StepExecution,
-  emits: Map<string, number>,
-  name: string,
-  payload: unknown,
-): Promise<void> {
+/**
+ * What comes of a call of the context; that it no longer counts is not looked at by a handler that begins something,
+ * works, and awaits it afterwards, or not at all. That must not end the process.
+ */
+function quiet<T>(call: () => Promise<T>): Promise<T> {
+  const outcome: Promise<T> = call().catch((error) => {
+    if (error instanceof NuxtQueueError && OVER.includes(error.code)) outcome.catch(() => {})
+    throw error
+  })
+  return outcome
+}
+
+/** What an execution has emitted. */
+interface Emits {
+  /** How often, by name. */
+  counts: Map<string, number>
+  /** The last call. */
+  last: Promise<void>
+}
+
+async function emit(execution: StepExecution, emits: Emits, name: string, payload: unknown): Promise<void> {
   const { runId, stepName, executionId } = execution.id
   if (!execution.isRunning && !execution.isSuspended) {
     const message = `Step ${stepName} of run ${runId} has ended: its emit of ${name} comes too late. Await it in the handler.`
     throw new NuxtQueueError('NQ_CONFLICT', message)
   }
   const packed = Json.of(payload, 'payload')
-  const ordinal = (emits.get(nameOf(name, 'name')) ?? 0) + 1
-  emits.set(name, ordinal)
+  const ordinal = (emits.counts.get(nameOf(name, 'name')) ?? 0) + 1
+  emits.counts.set(name, ordinal)
   await execution.act(async () => {
     const { engine } = execution.place
     const request = { runId, name, payload: packed, step: { stepName, executionId, ordinal } }
-    const { jobs } = await engine.call('emit', request)
+    // One after the other: which one it is of its name is known by how many are recorded before.
+    const recorded = emits.last.then(() => engine.call('emit', request))
+    emits.last = recorded.then(
+      () => {},
+      () => {},
+    )
+    const { jobs } = await recorded
     engine.executions.wake(runId)
     await execution.handOver(jobs)
   })
