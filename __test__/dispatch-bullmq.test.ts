@@ -100,7 +100,7 @@ describe('together with the original module', () => {
     const taker = await take(open(), name)
     const [taken] = await taker.count(1)
     expect(taken?.job).toEqual({
-      ...{ queue: name, name: 'charge', jobId: 'run-1__charge', maxAttempts: 4 },
+      ...{ queue: name, name: 'charge', jobId: 'run-1__charge', maxAttempts: 4, isForeign: true },
       data: { runId: 'run-1', flowName: 'orders', input, attempt: 1 },
     })
   })

@@ -3,23 +3,20 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Point } from '../index.js'
+import type { Point, Time } from '../index.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type AwaitKind, type AwaitState, Json, type Request } from './native-flows.js'
 import { invalid } from './query.js'
 import { checkSchema, validate } from './schema.js'
 import type { StepExecution, Waiter } from './step-execution.js'
-import { toPoint } from './time.js'
+import { toMs, toPoint } from './time.js'
 
 /** The pause before a state is read again that could not be read, in real time. */
 const READ_AGAIN_MS = 1000
 
 /** The last millisecond of the year 9999: ISO 8601 knows no later one. */
 const LAST_INSTANT = 253_402_300_799_999
-
-/** A thousand years. */
-const LONGEST_WAIT = 1000 * 365 * 86_400_000
 
 /** What a step waits for. */
 export interface AwaitSpec {
@@ -52,13 +49,23 @@ export function readOptions(options: {
   }
   if (since !== undefined) toPoint(since, 'since')
   return {
-    timeoutMs: timeout === undefined ? undefined : toDuration(timeout, 'timeout'),
+    timeoutMs: timeout === undefined ? undefined : toTimeout(timeout, 'timeout'),
     data: Json.of(data, 'data'),
     filter: filter as AwaitSpec['filter'],
     schema,
     since,
     onTimeout,
   }
+}
+
+/** How long an await may wait; longer than time goes on counts as that. */
+export function toTimeout(value: number | string, name: string): number {
+  return Math.min(toDuration(value, name), LAST_INSTANT)
+}
+
+/** The instant of a deadline; one before 1970 has passed as well. */
+export function toDeadline(value: Time, name: string): number {
+  return Math.min(Math.max(Math.ceil(toMs(value, name)), 0), LAST_INSTANT)
 }
 
 /** The awaits of an execution. An await is known by its name and its place: both have to be the same in each execution. */
@@ -98,7 +105,7 @@ export class Awaits {
     const { engine } = this.#execution.place
     let state = await this.#call('openAwait', {
       ...{ ...this.#execution.id, name: spec.name, ordinal, index, kind: spec.kind },
-      ...{ deadlineMs: within(spec.deadlineMs, LAST_INSTANT), timeoutMs: within(spec.timeoutMs, LONGEST_WAIT) },
+      ...{ deadlineMs: spec.deadlineMs, timeoutMs: spec.timeoutMs },
       data: spec.data,
       conditional: spec.filter !== undefined || spec.schema !== undefined || undefined,
       since: spec.since === undefined ? undefined : toPoint(spec.since, 'since'),
@@ -113,13 +120,15 @@ export class Awaits {
         state = await this.#look(waiter)
       }
     }
-    return await this.#close(spec, state)
+    return await this.#close(spec, state, waiter)
   }
 
   /** What was settled, once the record says that the step goes on. */
-  async #close(spec: AwaitSpec, { state, awaitId, resumed, data, reason, deadline }: AwaitState): Promise<unknown> {
+  async #close(spec: AwaitSpec, settled: AwaitState, waiter: Waiter): Promise<unknown> {
+    const { state, awaitId, resumed, data, reason, deadline } = settled
+    await this.#execution.turn(waiter)
     if (!resumed) await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
-    await this.#execution.goOn()
+    await this.#execution.goOn(waiter)
     if (state === 'fired') return data
     const which = `The await ${awaitId} of run ${this.#execution.runId}`
     if (state === 'canceled') {
@@ -172,11 +181,6 @@ export class Awaits {
   #idOf(name: string, ordinal: number): string {
     return `${this.#execution.id.stepName}/${name}/${ordinal}`
   }
-}
-
-/** Whole milliseconds from 0 to `most`. */
-function within(ms: number | undefined, most: number): number | undefined {
-  return ms === undefined ? undefined : Math.min(Math.max(Math.ceil(ms), 0), most)
 }
 
 async function judge(

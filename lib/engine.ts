@@ -2,7 +2,7 @@
  * What flows, triggers and workers of a core share: native calls, the way to the queues, the steps that run here.
  */
 
-import type { LogEntry, StepJob } from '../index.js'
+import type { LogEntry, StepHandler, StepJob } from '../index.js'
 import { Activity } from './activity.js'
 import { Deadlines } from './deadlines.js'
 import type { Dispatcher, DispatchOptions } from './dispatch/dispatcher.js'
@@ -40,6 +40,8 @@ export class Engine {
   readonly executions = new Executions()
   /** The schemas of the flows that were defined here, by flow. */
   readonly schemas = new Map<string, FlowSchemas>()
+  /** The handlers of each worker that is open, by queue. */
+  readonly handlers = new Map<string, Set<ReadonlyMap<string, StepHandler>>>()
   readonly deadlines: Deadlines
   readonly sweeper: Sweeper
   #dispatcher: Dispatcher | undefined
@@ -50,6 +52,16 @@ export class Engine {
     this.flows = new FlowCalls(bridgeOf(options.store))
     this.deadlines = new Deadlines(this)
     this.sweeper = new Sweeper(this)
+  }
+
+  /** The handler of a step, whichever worker of its queue has it. */
+  handlerOf({ queue, name, data }: StepJob): StepHandler | undefined {
+    const workers = [...(this.handlers.get(queue) ?? [])]
+    for (const key of [`${data.flowName}/${name}`, name]) {
+      const worker = workers.find((handlers) => handlers.has(key))
+      if (worker) return worker.get(key)
+    }
+    return undefined
   }
 
   get isClosed(): boolean {

@@ -63,6 +63,8 @@ export interface RecordedAwait {
   awaitId: string
   name: string
   kind: AwaitKind
+  /** An earlier execution went on with its outcome, as the n-th of its awaits, from 1. */
+  resumed?: number
 }
 
 /** A step that is to be run. */
@@ -113,6 +115,8 @@ interface Calls {
       instanceId?: string
       input?: Json
       maxAttempts?: number
+      /** The run was started by an engine: if there is none any more, there is nothing to do. */
+      isOfEngine: boolean
     },
     BegunStep | RefusedStep,
   ]
@@ -145,11 +149,13 @@ interface Calls {
   resolveAwait: [AwaitRef & { data?: Json }, Jobs & { resolved: boolean }]
   cancelAwait: [AwaitRef & { reason?: string }, Jobs & { canceled: boolean }]
   awaits: [{ runId: string }, RunStatus['awaits']]
+  reconcile: [{ runId: string }, Jobs]
   owed: [{ olderThanMs: number }, Debt[]]
   handedOver: [{ runId: string }, null]
   fire: [
     { name: string; payload?: Json; idempotencyKey?: string },
-    Jobs & { fireId: string; timestamp: string; runIds: string[] },
+    /** `refused`: why a run could not take it. */
+    Jobs & { fireId: string; timestamp: string; runIds: string[]; refused?: string },
   ]
   fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null }]
   follow: [Record<string, never>, { wake: AwaitRef[]; ended: string[]; next: number | null } | null]

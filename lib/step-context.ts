@@ -3,15 +3,13 @@
  */
 
 import type * as surface from '../index.js'
-import { type AwaitSpec, Awaits, readOptions } from './awaits.js'
-import { toDuration } from './duration.js'
+import { type AwaitSpec, Awaits, readOptions, toDeadline, toTimeout } from './awaits.js'
 import { NuxtQueueError } from './errors.js'
 import { RunLogger } from './logger.js'
 import { Json } from './native-flows.js'
 import { checkName, checkOptions, invalid } from './query.js'
 import type { StepExecution } from './step-execution.js'
 import { StepState } from './step-state.js'
-import { toMs } from './time.js'
 
 const AWAIT = ['timeout', 'data', 'schema', 'filter', 'since', 'onTimeout']
 const EVENT = ['type', 'filter', 'schema', 'timeout', 'since', 'onTimeout']
@@ -69,7 +67,7 @@ function createLogger(execution: StepExecution): RunLogger {
 
 function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
   const awaits = new Awaits(execution)
-  const emits = new Map<string, number>()
+  const emits: Emits = { counts: new Map(), last: Promise.resolve() }
   // The overloads of index.d.ts say what comes out.
   // biome-ignore lint/suspicious/noExplicitAny: see above
   const open = (read: () => AwaitSpec): Promise<any> => execution.orUnheard(async () => await awaits.open(read()))
@@ -83,8 +81,8 @@ function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow
         }),
     },
     await: {
-      time: (duration) => open(() => ({ kind: 'time', name: 'time', timeoutMs: toDuration(duration, 'duration') })),
-      until: (date) => open(() => ({ kind: 'time', name: 'until', deadlineMs: toMs(date, 'date') })),
+      time: (duration) => open(() => ({ kind: 'time', name: 'time', timeoutMs: toTimeout(duration, 'duration') })),
+      until: (date) => open(() => ({ kind: 'time', name: 'until', deadlineMs: toDeadline(date, 'date') })),
       event: (options: surface.EventAwaitOptions) =>
         open(() => {
           const { type, ...others } = checkOptions(options, EVENT)
@@ -101,24 +99,33 @@ function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow
   }
 }
 
-async function emit(
-  execution: StepExecution,
-  emits: Map<string, number>,
-  name: string,
-  payload: unknown,
-): Promise<void> {
+/** What an execution has emitted. */
+interface Emits {
+  /** How often, by name. */
+  counts: Map<string, number>
+  /** The last call. */
+  last: Promise<void>
+}
+
+async function emit(execution: StepExecution, emits: Emits, name: string, payload: unknown): Promise<void> {
   const { runId, stepName, executionId } = execution.id
   if (!execution.isRunning && !execution.isSuspended) {
     const message = `Step ${stepName} of run ${runId} has ended: its emit of ${name} comes too late. Await it in the handler.`
     throw new NuxtQueueError('NQ_CONFLICT', message)
   }
   const packed = Json.of(payload, 'payload')
-  const ordinal = (emits.get(nameOf(name, 'name')) ?? 0) + 1
-  emits.set(name, ordinal)
+  const ordinal = (emits.counts.get(nameOf(name, 'name')) ?? 0) + 1
+  emits.counts.set(name, ordinal)
   await execution.act(async () => {
     const { engine } = execution.place
     const request = { runId, name, payload: packed, step: { stepName, executionId, ordinal } }
-    const { jobs } = await engine.call('emit', request)
+    // One after the other: which one it is of its name is known by how many are recorded before.
+    const recorded = emits.last.then(() => engine.call('emit', request))
+    emits.last = recorded.then(
+      () => {},
+      () => {},
+    )
+    const { jobs } = await recorded
     engine.executions.wake(runId)
     await execution.handOver(jobs)
   })

@@ -34,6 +34,8 @@ export interface ExecutionPlace {
 /** An await that this execution waits in. */
 export interface Waiter {
   readonly awaitId: string
+  /** After how many awaits the handler had gone on when it began this one. */
+  readonly begunAfter: number
   /** Something came since it looked last. */
   woken: boolean
   failure?: NuxtQueueError
@@ -51,8 +53,24 @@ export class StepExecution implements LiveExecution {
   readonly abandoned: Promise<StepOutcome>
   /** What makes a further attempt pointless, whatever the handler makes of it. */
   fatal: NuxtQueueError | undefined
+  /** How many awaits it has begun. */
+  #begun = 0
   /** How many awaits it has gone on after. */
   #passed = 0
+  /** The same when it began the last one. */
+  #lastBegunAfter = 0
+  /** It has gone on after all that an earlier execution has come to. */
+  #isBeyond = false
+  /** The awaits that it has begun and that earlier executions have gone on after, by when they did. */
+  readonly #repeated = new Map<string, number>()
+  #whenRepeated: Array<() => void> = []
+  /**
+   * It has gone on after an await that it began beside others, and has not begun another: the handler may work now,
+   * as after a race, whatever it still waits for. So it must not be suspended.
+   */
+  #mayWork = false
+  /** Its handler has returned or thrown. */
+  #handlerEnded = false
   /** Made when someone asks for the signal. */
   #abort: AbortController | undefined
   #aborted: NuxtQueueError | undefined
@@ -113,7 +131,7 @@ export class StepExecution implements LiveExecution {
   /** Whether it does what an earlier execution did and wrote already. */
   get isReplaying(): boolean {
     const { rerun, awaits } = this.place.begun
-    return rerun && this.#passed < awaits.length
+    return rerun && awaits.length > 0 && !this.#isBeyond
   }
 
   /** A call of the context: the step is not just waiting meanwhile. */
@@ -124,11 +142,10 @@ export class StepExecution implements LiveExecution {
     })
   }
 
-  /** A handler that has ended or was given up may not look at what fails any more; that must not end the process. */
+  /** A handler may not look at what fails, be it that it has ended: that must not end the process. */
   orUnheard<T>(call: () => Promise<T>): Promise<T> {
-    const isHeard = this.#phase === 'running'
     const outcome = call()
-    if (!isHeard) outcome.catch(noop)
+    outcome.catch(noop)
     return outcome
   }
 
@@ -153,8 +170,14 @@ export class StepExecution implements LiveExecution {
     this.#update()
   }
 
-  /** Resolves when no call of the context is under way: also those that its handler did not await. */
-  async callsDone(): Promise<void> {
+  /**
+   * Its handler has returned or thrown: it is not suspended any more, since its outcome would be lost. Resolves when no
+   * call of the context is under way, also those that its handler did not await.
+   */
+  async handlerEnded(): Promise<void> {
+    this.#handlerEnded = true
+    this.#update()
+    await this.#decision
     if (this.#calls > 0) await new Promise<void>((resolve) => this.#whenDone.push(resolve))
   }
 
@@ -180,13 +203,31 @@ export class StepExecution implements LiveExecution {
 
   /** An await is looked at from now on. */
   addWaiter(awaitId: string): Waiter {
-    const waiter: Waiter = { awaitId, woken: false }
+    const waiter: Waiter = { awaitId, begunAfter: this.#passed, woken: false }
     this.#waiters.add(waiter)
+    this.#begun++
+    this.#lastBegunAfter = this.#passed
+    this.#mayWork = false
+    const { resumed } = this.place.begun.awaits.find((known) => known.awaitId === awaitId) ?? {}
+    if (resumed !== undefined) this.#repeated.set(awaitId, resumed)
     return waiter
   }
 
   deleteWaiter(waiter: Waiter): void {
     this.#waiters.delete(waiter)
+    if (!this.#repeated.delete(waiter.awaitId)) return
+    for (const resolve of this.#whenRepeated.splice(0)) resolve()
+  }
+
+  /**
+   * Resolves when it is the turn of an await: of several that have been answered by now, the handler goes on after them
+   * in the order in which an earlier execution did. Otherwise a race might have another winner.
+   */
+  async turn({ awaitId }: Waiter): Promise<void> {
+    const own = this.#repeated.get(awaitId) ?? Number.POSITIVE_INFINITY
+    while ([...this.#repeated.values()].some((other) => other < own)) {
+      await new Promise<void>((resolve) => this.#whenRepeated.push(resolve))
+    }
   }
 
   /** Resolves when there is something new about the await; within a call of {@link act}. */
@@ -213,8 +254,11 @@ export class StepExecution implements LiveExecution {
   }
 
   /** Before the handler goes on: as many handlers as there are slots, those that wait not counted. */
-  async goOn(): Promise<void> {
+  async goOn({ begunAfter }: Waiter): Promise<void> {
+    this.#isBeyond ||= this.#begun >= this.place.begun.awaits.length
     this.#passed++
+    // A late one of those before the last changes nothing: its race is over.
+    if (begunAfter === this.#lastBegunAfter) this.#mayWork = true
     this.#leastDelay = 0
     if (this.#hasSlot) return
     this.#hasSlot = true
@@ -269,7 +313,8 @@ export class StepExecution implements LiveExecution {
   }
 
   #update(): void {
-    const isIdle = this.#phase === 'running' && this.#calls === 0 && this.#waits > 0
+    const canIdle = this.#phase === 'running' && !this.#handlerEnded
+    const isIdle = canIdle && this.#calls === 0 && this.#waits > 0
     if (isIdle === this.#isIdle) return
     this.#isIdle = isIdle
     this.#cancelTimer()
@@ -282,6 +327,7 @@ export class StepExecution implements LiveExecution {
 
   #arm(): void {
     this.#cancelTimer()
+    if (this.#mayWork) return
     const delay = Math.max(this.#isClosing ? 0 : this.place.suspendAfter, this.#leastDelay)
     const { timers } = this.place.engine.options
     if (this.#isClosing) {
@@ -292,7 +338,7 @@ export class StepExecution implements LiveExecution {
   }
 
   #suspend(): void {
-    if (!this.#isIdle) return
+    if (!this.#isIdle || this.#mayWork) return
     this.#phase = 'suspending'
     this.#update()
     this.#decision = this.place.engine.activity.track(async () => {

@@ -1,7 +1,8 @@
 import type * as surface from '../index.js'
 import { answer } from './await-webhook.js'
 import type { Engine } from './engine.js'
-import { Json } from './native-flows.js'
+import { NuxtQueueError } from './errors.js'
+import { type Answer, Json, type Request } from './native-flows.js'
 import { checkName, checkOptions } from './query.js'
 
 /** The trigger engine; documented in `index.d.ts`. */
@@ -23,13 +24,24 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const { idempotencyKey } = checkOptions(options, ['idempotencyKey'])
     if (idempotencyKey !== undefined) checkName(idempotencyKey, 'idempotencyKey')
     const request = { name, payload: Json.of(payload, 'payload'), idempotencyKey }
-    const { fireId, timestamp, jobs, runIds } = await this.#engine.call('fire', request)
+    const { fireId, timestamp, jobs, runIds, refused } = await this.#fire(request)
     for (const runId of runIds) this.#engine.executions.wake(runId)
     await this.#engine.handOver(runIds, jobs)
+    if (refused !== undefined) throw new NuxtQueueError('NQ_TOO_LARGE', refused)
     return {
       ...{ fireId, triggerName: name, status: 'processed', timestamp },
       ...(payload !== undefined && { data: payload }),
       ...{ runs: [], resumed: [...new Set(runIds)] },
+    }
+  }
+
+  async #fire(request: Request<'fire'>): Promise<Answer<'fire'>> {
+    try {
+      return await this.#engine.call('fire', request)
+    } catch (error) {
+      // It may be recorded, and not be worked off.
+      this.#engine.sweeper.expect()
+      throw error
     }
   }
 

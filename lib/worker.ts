@@ -81,9 +81,27 @@ export class QueueWorker implements surface.Worker {
     worker.#onClosed = onClosed
     const run: RunJob = (job) => worker.#run(job)
     const onStalled = (job: StalledJob) => worker.#stalled(job)
-    worker.#work = await engine.dispatcher().work(queue, run, { concurrency: worker.#concurrency, onStalled })
+    worker.#offer()
+    try {
+      worker.#work = await engine.dispatcher().work(queue, run, { concurrency: worker.#concurrency, onStalled })
+    } catch (error) {
+      worker.#withdraw()
+      throw error
+    }
     if (open++ === 0) keepAlive = setInterval(() => {}, 2 ** 30)
     return worker
+  }
+
+  /** A job that comes to one worker may be meant for another one of its queue. */
+  #offer(): void {
+    const { handlers } = this.#engine
+    handlers.set(this.#queue, (handlers.get(this.#queue) ?? new Set()).add(this.#handlers))
+  }
+
+  #withdraw(): void {
+    const { handlers } = this.#engine
+    const ofQueue = handlers.get(this.#queue)
+    if (ofQueue?.delete(this.#handlers) && ofQueue.size === 0) handlers.delete(this.#queue)
   }
 
   async close(): Promise<void> {
@@ -98,6 +116,7 @@ export class QueueWorker implements surface.Worker {
     try {
       await this.#work?.close()
     } finally {
+      this.#withdraw()
       clearTimeout(timer)
       if (--open === 0) clearInterval(keepAlive)
       this.#onClosed()
@@ -125,7 +144,8 @@ export class QueueWorker implements surface.Worker {
   }
 
   async #run(job: TakenJob): Promise<StepOutcome> {
-    const handler = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
+    const own = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
+    const handler = own ?? this.#engine.handlerOf(job)
     if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
     this.#slots.take()
     let execution: StepExecution | undefined
@@ -133,6 +153,7 @@ export class QueueWorker implements surface.Worker {
       const executionId = randomUUID()
       const begun = await this.#begin(job, executionId)
       if (!begun.run) return refusal(begun)
+      if (begun.rerun) await this.#handOverAgain(job)
       execution = this.#execution(job, begun, executionId)
       return await Promise.race([this.#execute(execution, handler), execution.abandoned])
     } catch (error) {
@@ -149,7 +170,17 @@ export class QueueWorker implements surface.Worker {
     return await this.#engine.call('beginStep', {
       ...{ runId, flowName, stepName: job.name, queue: job.queue, jobId: job.jobId },
       ...{ executionId, workerId, instanceId, input: Json.of(input, 'input'), maxAttempts: job.maxAttempts },
+      isOfEngine: job.isForeign !== true,
     })
+  }
+
+  /**
+   * An earlier execution may have emitted something and not have handed over what follows. If the step does not come
+   * to that emit again, as its state says that it has done it, nobody else would.
+   */
+  async #handOverAgain({ name, data }: TakenJob): Promise<void> {
+    const { jobs } = await this.#engine.call('reconcile', { runId: data.runId })
+    await this.#engine.dispatch(jobs.filter((job) => job.name !== name))
   }
 
   #execution(job: TakenJob, begun: BegunStep, executionId: string): StepExecution {
@@ -178,7 +209,7 @@ export class QueueWorker implements surface.Worker {
       const input = await this.#input(execution)
       const { context, logger } = createContext(execution)
       const returned = await handler(input, context)
-      await execution.callsDone()
+      await execution.handlerEnded()
       if (!execution.isRunning) return { kind: 'done' }
       if (execution.fatal) throw execution.fatal
       result = toResult(returned)
@@ -226,6 +257,7 @@ export class QueueWorker implements surface.Worker {
   }
 
   async #fail(execution: StepExecution, error: unknown): Promise<StepOutcome> {
+    await execution.handlerEnded()
     if (execution.isSuspended) return { kind: 'suspended' }
     const { handBack } = execution
     if (handBack) return { kind: 'retry', delay: 0, error: handBack }

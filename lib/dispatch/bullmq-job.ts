@@ -26,6 +26,8 @@ export function unpackJob(job: Job<JobData>): TakenJob {
   }
   const taken: TakenJob = { queue, name, jobId: id, data }
   // Ours leave it to the engine.
-  if (runId === undefined && opts.attempts !== undefined) taken.maxAttempts = opts.attempts
+  if (runId !== undefined) return taken
+  taken.isForeign = true
+  if (opts.attempts !== undefined) taken.maxAttempts = opts.attempts
   return taken
 }

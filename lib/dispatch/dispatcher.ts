@@ -27,6 +27,8 @@ export type StepOutcome =
 export interface TakenJob extends StepJob {
   /** How often the job may be tried, if it says so itself; jobs of the original module do. */
   maxAttempts?: number
+  /** Somebody else put it into the queue: its run need not have been started by an engine. */
+  isForeign?: true
   /**
    * Tells that the handler only waits from now on, or works again. One that waits makes room for another, and `idle()`
    * does not wait for it.
