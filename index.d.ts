@@ -80,6 +80,8 @@ export interface EventMap {
   'flow.step.resumed': { awaitId: string; executionId?: string }
   /** The job of a step that waits has ended; another goes on with it when there is something to go on with. */
   'flow.step.suspended': { executionId?: string } | undefined
+  /** An execution gave its step back, for no fault of its code: its worker closed, or a queue could not be reached. */
+  'flow.step.released': { reason: string; executionId?: string }
   /** A step emitted `name` to the steps that subscribe to it, with a payload or with keys of its own. */
   emit: { name: string; payload?: unknown; [key: string]: unknown }
 

@@ -58,6 +58,8 @@ export declare class NativeFlows {
   failStep(ticket: number, request: string): string | null
   /** Says that nothing more was heard of a step. */
   stalled(ticket: number, request: string): string | null
+  /** Gives a step back. */
+  releaseStep(ticket: number, request: string): string | null
   /** Lets the job of a step end while it waits. */
   suspendStep(ticket: number, request: string): string | null
   /** Begins an await, or finds its record. */

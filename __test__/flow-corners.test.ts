@@ -20,7 +20,6 @@ describe('a trigger', () => {
     ['time', (_, ctx) => ctx.await.time('1h')],
     ['until', (_, ctx) => ctx.await.until('2100-01-01')],
     ['webhook', (_, ctx) => ctx.await.webhook()],
-    ['paid', (_, ctx) => ctx.await.event({ type: 'paid' })],
   ])('named %s does not end what waits for something else', async (name, handler) => {
     const home = await Home.open()
     const run = await home.run(handler)

@@ -76,21 +76,20 @@ describe('a job that could not be handed over', () => {
       steps: { one: { queue: one }, two: { queue: two, subscribes: ['go'] } },
     })
     await breakQueue(two)
-    let executions = 0
     await core.worker(one, {
       one: async (_, ctx) => {
-        executions++
         await ctx.flow.emit('go', 5)
       },
     })
     const { runId } = await core.flows.start('f')
-    await until(() => executions > 1, 'a second execution')
+    const events = (type: string) => core.store.query({ stream: `nq:flow:${runId}`, types: [type as 'emit'] })
+    await until(async () => (await events('flow.step.started')).length > 1, 'a second execution')
     expect(await core.flows.status(runId)).toMatchObject({ status: 'running', steps: { one: { attempt: 1 } } })
     await mendQueue(two)
     await core.worker(two, { two: (n) => n })
     await until(() => isCompleted(core, runId), 'the end')
-    const emits = await core.store.query({ stream: `nq:flow:${runId}`, types: ['emit'] })
-    expect(emits).toHaveLength(1)
+    expect(await events('emit')).toHaveLength(1)
+    expect(await events('flow.stalled')).toHaveLength(0)
     warnings.stop()
     expect(warnings.caught[0]?.message).toContain('could not be handed over')
   })

@@ -126,6 +126,7 @@ interface Calls {
     { accepted: boolean; retry?: { nextAttempt: number; delay: number }; ended: boolean },
   ]
   stalled: [{ runId: string; stepName: string; executionId?: string; reason: string }, boolean]
+  releaseStep: [Execution & { reason: string }, boolean]
   suspendStep: [Execution, { suspended: boolean }]
   openAwait: [
     Execution & {

@@ -27,6 +27,11 @@ const GRACE_MS = 1000
 /** Another instance may have the handler. */
 const RETRY_ELSEWHERE_MS = 5000
 
+/** How long to wait for a note that a step is given back. */
+const RELEASE_MS = 1000
+
+const noop = () => {}
+
 /** The store may be back by then. */
 const RETRY_LATER_MS = 1000
 
@@ -149,14 +154,17 @@ export class QueueWorker implements surface.Worker {
     if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
     this.#slots.take()
     let execution: StepExecution | undefined
+    const executionId = randomUUID()
     try {
-      const executionId = randomUUID()
       const begun = await this.#begin(job, executionId)
       if (!begun.run) return refusal(begun)
       if (begun.rerun) await this.#handOverAgain(job)
       execution = this.#execution(job, begun, executionId)
-      return await Promise.race([this.#execute(execution, handler), execution.abandoned])
+      const outcome = await Promise.race([this.#execute(execution, handler), execution.abandoned])
+      if (outcome.kind === 'retry' && execution.handBack) await this.#release(job, executionId, execution.handBack)
+      return outcome
     } catch (error) {
+      await this.#release(job, executionId, error)
       return toOutcome(error)
     } finally {
       if (execution) this.#finish(execution)
@@ -273,6 +281,17 @@ export class QueueWorker implements surface.Worker {
       this.#engine.executions.end(execution.runId, `step ${execution.id.stepName} failed`)
     }
     return { kind: 'failed', error }
+  }
+
+  /**
+   * Records that the step is given back, so that it does not look as if its process had died. If that can't be
+   * recorded now, it will look like that.
+   */
+  async #release({ name, data }: TakenJob, executionId: string, cause: unknown): Promise<void> {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    const released = this.#engine.call('releaseStep', { runId: data.runId, stepName: name, executionId, reason })
+    const late = new Promise<void>((resolve) => setTimeout(resolve, RELEASE_MS).unref())
+    await Promise.race([released.then(noop, noop), late])
   }
 
   #noHandler({ name, data }: TakenJob): NuxtQueueError {

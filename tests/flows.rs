@@ -259,6 +259,22 @@ async fn a_step_that_takes_its_process_with_it_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_step_that_is_given_back_has_not_stalled() {
+    let desk = desk().await;
+    let (run, _) = started(&desk, ONE_STEP).await;
+    for n in 0..15 {
+        let execution = n.to_string();
+        let begun = desk.flows.begin_step(&begin(&run, "a", &execution)).await.unwrap();
+        assert!(matches!(begun, Begun::Run { attempt: 1, .. }), "{n}: {begun:?}");
+        assert!(desk.flows.release_step(&run, "a", &execution, "its worker closes").await.unwrap());
+        assert!(!desk.flows.release_step(&run, "a", &execution, "its worker closes").await.unwrap());
+        assert_eq!(desk.flows.complete_step(&run, "a", &execution, None).await.unwrap(), (false, false));
+    }
+    assert_eq!(count(&desk.flows, &run, "flow.stalled").await, 0);
+    assert!(desk.flows.explain(&run).await.unwrap().contains("queued in \"q\""));
+}
+
+#[tokio::test]
 async fn a_stalled_step_is_shown_and_can_be_taken_again() {
     let desk = desk().await;
     let (run, _) = started(&desk, ONE_STEP).await;

@@ -343,6 +343,26 @@ impl FlowEngine {
         .await
     }
 
+    /// Gives a step back that this execution can't go on with, for no fault of its code. False: it is not its
+    /// execution any more.
+    ///
+    /// # Errors
+    /// Those of reading and appending.
+    pub async fn release_step(&self, run_id: &str, step_name: &str, execution_id: &str, reason: &str) -> Result<bool> {
+        self.begun(execution_id).await?;
+        self.decide(run_id, |progress| {
+            let step = progress.step(step_name);
+            let is_own = |step: &RunStep| step.execution.as_deref() == Some(execution_id) && is_executing(step);
+            if progress.ending().is_some() || !step.is_some_and(is_own) {
+                return Ok(Decision::Nothing(false));
+            }
+            let data = Object::new().text("reason", reason).text("executionId", execution_id).done();
+            let released = NewEvent::new("flow.step.released").with_envelope(&envelope(progress, Some(step_name)));
+            Ok(Decision::Record(vec![released.with_data(data)], true))
+        })
+        .await
+    }
+
     /// Lets the job of a step end while it waits. False: something has come, and the step has to go on.
     ///
     /// # Errors

@@ -120,6 +120,15 @@ struct StalledInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct ReleaseInput {
+    run_id: String,
+    step_name: String,
+    execution_id: String,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct OpenInput {
     run_id: String,
     step_name: String,
@@ -439,6 +448,15 @@ impl NativeFlows {
         ask!(self, ticket, request, |input: StalledInput, flows, triggers| {
             let StalledInput { run_id, step_name, execution_id, reason } = &input;
             Ok(json(&flows.stalled(run_id, step_name, execution_id.as_deref(), reason).await?))
+        })
+    }
+
+    /// Gives a step back.
+    #[napi(catch_unwind)]
+    pub fn release_step(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: ReleaseInput, flows, triggers| {
+            let ReleaseInput { run_id, step_name, execution_id, reason } = &input;
+            Ok(json(&flows.release_step(run_id, step_name, execution_id, reason).await?))
         })
     }
 

@@ -427,6 +427,7 @@ impl Progress {
             "failed" => StepPhase::Failed,
             "retry" => StepPhase::Retrying,
             "paused" | "suspended" => StepPhase::Paused,
+            "released" => StepPhase::Queued,
             _ => return,
         };
         let has_ended = |step: &Step| matches!(step.phase, StepPhase::Completed | StepPhase::Failed);
@@ -446,8 +447,10 @@ impl Progress {
         step.suspensions += u64::from(step.is_suspended);
         step.ended_at = has_ended(step).then(|| record.at());
         step.error = data.text("error").filter(|_| matches!(phase, StepPhase::Failed | StepPhase::Retrying));
-        if let Some(execution) = data.text("executionId") {
-            step.execution = Some(execution.into());
+        match data.text("executionId") {
+            _ if what == "released" => step.execution = None,
+            Some(execution) => step.execution = Some(execution.into()),
+            None => {}
         }
         if let Some(worker) = &record.worker_id {
             step.worker = Some((&**worker).into());
