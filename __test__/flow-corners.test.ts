@@ -214,8 +214,9 @@ describe('a handler', () => {
       entry: { step: 'first', queue: 'q' },
       steps: { first: { queue: 'q', emits: ['x'] }, second: { queue: 'q', subscribes: ['x'] } },
     })
-    await core.worker('q', { first: (_, ctx) => ctx.flow.emit('x') })
+    // Both are idle: the job of the first step goes to the worker that was there first.
     const worker = await core.worker('q', { second: () => {} })
+    await core.worker('q', { first: (_, ctx) => ctx.flow.emit('x') })
     const { runId } = await core.flows.start('two')
     await clock.settle()
     expect(await core.flows.status(runId)).toMatchObject({ status: 'completed' })

@@ -47,6 +47,8 @@ async function resolve(engine: Engine, place: AwaitPlace, value: unknown): Promi
   } catch (error) {
     if (!(error instanceof NuxtQueueError)) throw error
     if (error.code === 'NQ_NOT_FOUND') return respond(410, { error: 'the run is gone' })
+    if (error.code === 'NQ_VALIDATION' || error.code === 'NQ_INVALID_EVENT')
+      return respond(400, { error: error.message })
     if (error.code === 'NQ_TOO_LARGE') return respond(413, { error: 'more than an event may hold' })
     throw error
   }

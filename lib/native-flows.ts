@@ -125,7 +125,7 @@ interface Calls {
     Execution & { error: string; stack?: string; final?: boolean; maxAttempts: number },
     { accepted: boolean; retry?: { nextAttempt: number; delay: number }; ended: boolean },
   ]
-  stalled: [{ runId: string; stepName: string; executionId?: string; reason: string }, boolean]
+  stalled: [{ runId: string; stepName: string; silentForMs: number; reason: string }, boolean]
   releaseStep: [Execution & { reason: string }, boolean]
   suspendStep: [Execution, { suspended: boolean }]
   openAwait: [

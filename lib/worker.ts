@@ -85,7 +85,7 @@ export class QueueWorker implements surface.Worker {
     const worker = new QueueWorker(engine, queue, handlers, options)
     worker.#onClosed = onClosed
     const run: RunJob = (job) => worker.#run(job)
-    const onStalled = (job: StalledJob) => worker.#stalled(job)
+    const onStalled = (job: StalledJob, silentForMs: number) => worker.#stalled(job, Math.floor(silentForMs))
     worker.#offer()
     try {
       worker.#work = await engine.dispatcher().work(queue, run, { concurrency: worker.#concurrency, onStalled })
@@ -139,10 +139,10 @@ export class QueueWorker implements surface.Worker {
     execution.abortFor(new NuxtQueueError('NQ_CLOSED', message), GRACE_MS)
   }
 
-  #stalled({ name, data }: StalledJob): void {
+  #stalled({ name, data }: StalledJob, silentForMs: number): void {
     const reason = 'its worker gave no sign of life'
     this.#engine
-      .call('stalled', { runId: data.runId, stepName: name, reason })
+      .call('stalled', { runId: data.runId, stepName: name, silentForMs, reason })
       .catch((error) =>
         warn(`Step ${name} of run ${data.runId} stalled, which could not be recorded`, error, 'NQ_STALLED'),
       )

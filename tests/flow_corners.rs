@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::flow::{AwaitRequest, BeginRequest, Begun, Failed, FlowEngine, StartOptions, StepError};
-use nuxt_queue_core::run::{AwaitPhase, StepPhase};
+use nuxt_queue_core::run::{AwaitPhase, Status, StepPhase};
 use nuxt_queue_core::trigger::TriggerEngine;
 use nuxt_queue_core::{EventStore, StoreOptions, VirtualClock};
 
@@ -137,4 +137,16 @@ async fn a_job_of_a_run_that_is_gone_does_nothing() {
     // Somebody else's job may come before its run.
     let request = BeginRequest { execution_id: "3".into(), ..desk.job() };
     assert!(matches!(desk.flows.begin_step(&request).await.unwrap(), Begun::Run { .. }));
+}
+
+#[tokio::test]
+async fn an_execution_that_took_over_is_not_taken_for_the_one_that_is_gone() {
+    let desk = desk().await;
+    desk.clock.advance(30_000);
+    desk.begin("2").await;
+    assert!(!desk.flows.silent(&desk.run, "a", 15_000, "no sign of life").await.unwrap());
+    assert_eq!(desk.flows.status(&desk.run).await.unwrap().unwrap().status, Status::Running);
+    desk.clock.advance(30_000);
+    assert!(desk.flows.silent(&desk.run, "a", 15_000, "no sign of life").await.unwrap());
+    assert!(!desk.flows.silent(&desk.run, "a", 15_000, "no sign of life").await.unwrap());
 }

@@ -15,6 +15,7 @@ import {
   type DispatchOptions,
   pauseAfter,
   type RunJob,
+  type StalledJob,
   type StepJob,
   type StepOutcome,
   type Work,
@@ -86,7 +87,8 @@ export class BullmqDispatcher implements Dispatcher {
       })
     })
     letWorkerEnd(worker, link)
-    const work = new BullmqWork(bullmq, worker, link, run, options)
+    const onStalled = (job: StalledJob) => options.onStalled(job, stallTimeout / 2)
+    const work = new BullmqWork(bullmq, worker, link, run, onStalled)
     worker.on('error', (error) => this.#warnings.warn(error))
     worker.once('closed', () => this.#works.delete(work))
     this.#works.add(work)
@@ -165,12 +167,12 @@ class BullmqWork implements Work {
   readonly #running = new Set<Promise<StepOutcome | 'unknown'>>()
   #closed: Promise<void> | undefined
 
-  constructor(bullmq: Bullmq, worker: Worker<JobData>, link: Link, run: RunJob, options: WorkOptions) {
+  constructor(bullmq: Bullmq, worker: Worker<JobData>, link: Link, run: RunJob, onStalled: (job: StalledJob) => void) {
     this.#bullmq = bullmq
     this.#worker = worker
     this.#link = link
     this.#run = run
-    worker.on('stalled', (jobId) => void this.#tellStalled(jobId, options))
+    worker.on('stalled', (jobId) => void this.#tellStalled(jobId, onStalled))
   }
 
   /** BullMQ's processor. */
@@ -203,7 +205,7 @@ class BullmqWork implements Work {
     throw new this.#bullmq.DelayedError()
   }
 
-  async #tellStalled(jobId: string, { onStalled }: WorkOptions): Promise<void> {
+  async #tellStalled(jobId: string, onStalled: (job: StalledJob) => void): Promise<void> {
     try {
       const job = await this.#bullmq.Job.fromId<JobData>(this.#worker, jobId)
       if (job) onStalled(unpackJob(job))

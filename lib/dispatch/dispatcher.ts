@@ -45,8 +45,11 @@ export type StalledJob = Pick<StepJob, 'name' | 'data'>
 export interface WorkOptions {
   /** How many jobs run at the same time. */
   concurrency: number
-  /** Called when the worker of a job turns out to be gone, about when the job is handed out again. */
-  onStalled(job: StalledJob): void
+  /**
+   * Called when the worker of a job turns out to be gone, after at least so many milliseconds without a sign of life;
+   * the job may have been handed out again already.
+   */
+  onStalled(job: StalledJob, silentForMs: number): void
 }
 
 export interface DispatchOptions {

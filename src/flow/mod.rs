@@ -198,7 +198,7 @@ impl FlowEngine {
         };
         let (owed, recorded) = tokio::join!(self.owe(&run_id), record);
         let is_repeated = recorded?;
-        owed?;
+        unless_owed(&run_id, owed);
         let jobs = match is_repeated {
             false => {
                 let queue = plan.steps.get(&plan.entry).map(|step| step.queue.clone()).unwrap_or_default();
@@ -292,7 +292,7 @@ impl FlowEngine {
         let (owed, emission) =
             tokio::join!(async { if emitter.is_none() { self.owe(run_id).await } else { Ok(()) } }, record);
         let emission = emission?;
-        owed?;
+        unless_owed(run_id, owed);
         self.announce(run_id, &emission.woken).await?;
         Ok(emission)
     }
@@ -419,6 +419,13 @@ impl FlowEngine {
         let mut events: Vec<NewEvent> = closed.iter().map(|id| awaits::note("trigger.resolved", run_id, id)).collect();
         events.push(NewEvent::new(event_type).with(Field::RunId, run_id));
         self.store.append_batch(&self.triggers(), events, AppendOptions::default()).await.map(drop)
+    }
+}
+
+/// What was recorded is handed over now, noted or not: only should this process die before, nobody else would do it.
+fn unless_owed(run_id: &str, owed: Result<()>) {
+    if let Err(error) = owed {
+        tracing::warn!(run_id, %error, "it is not noted that jobs of a run are to be handed over");
     }
 }
 

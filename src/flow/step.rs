@@ -9,7 +9,7 @@ use super::decide::{Decision, envelope};
 use super::job::step_id;
 use super::{FlowEngine, Object, awaits, ended, expect_known};
 use crate::error::{Code, Error, Result};
-use crate::event::{Field, NewEvent};
+use crate::event::{Field, NewEvent, parse_time};
 use crate::io;
 use crate::run::{Awaited, Backoff, Progress, RunStep, StepPhase};
 
@@ -361,6 +361,26 @@ impl FlowEngine {
             Ok(Decision::Record(vec![released.with_data(data)], true))
         })
         .await
+    }
+
+    /// Says that the worker of a step's job has been silent for so long. An execution that began since is another one,
+    /// that lives. False: there is nothing to say.
+    ///
+    /// # Errors
+    /// Those of reading and appending.
+    pub async fn silent(&self, run_id: &str, step_name: &str, silent_for_ms: u64, reason: &str) -> Result<bool> {
+        let before = self.store.now_ms().saturating_sub(silent_for_ms);
+        let execution = self
+            .look(run_id, |progress| {
+                let step = progress.step(step_name)?;
+                let began_at = step.started_at.as_deref().and_then(parse_time)?;
+                step.execution.as_deref().filter(|_| began_at <= before).map(str::to_owned)
+            })
+            .await?;
+        match execution {
+            Some(execution) => self.stalled(run_id, step_name, Some(&execution), reason).await,
+            None => Ok(false),
+        }
     }
 
     /// Lets the job of a step end while it waits. False: something has come, and the step has to go on.

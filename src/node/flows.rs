@@ -114,7 +114,7 @@ struct ExecutionInput {
 struct StalledInput {
     run_id: String,
     step_name: String,
-    execution_id: Option<String>,
+    silent_for_ms: u64,
     reason: String,
 }
 
@@ -446,8 +446,8 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn stalled(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: StalledInput, flows, triggers| {
-            let StalledInput { run_id, step_name, execution_id, reason } = &input;
-            Ok(json(&flows.stalled(run_id, step_name, execution_id.as_deref(), reason).await?))
+            let StalledInput { run_id, step_name, silent_for_ms, reason } = &input;
+            Ok(json(&flows.silent(run_id, step_name, *silent_for_ms, reason).await?))
         })
     }
 

@@ -352,7 +352,12 @@ impl TriggerEngine {
             *following = Some(self.flows.store().subscribe(selector, Some(after)).await?);
         }
         let Some(subscription) = following.as_mut() else { return Ok(None) };
-        match subscription.next().await? {
+        let delivery = subscription.next().await;
+        if delivery.is_err() {
+            // It begins anew, behind what is known then.
+            *following = None;
+        }
+        match delivery? {
             Delivery::Closed => Ok(None),
             Delivery::CaughtUp => Ok(Some(Digest { next_ms: self.next_deadline(), ..Digest::default() })),
             Delivery::Events(events) => {
