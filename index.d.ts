@@ -1363,7 +1363,7 @@ export class TriggerEngine {
   private constructor()
 
   /**
-   * Fires a trigger by name. Every run that awaits the name with `ctx.flow.await` gets the payload.
+   * Fires a trigger by name. Every run that awaits the name, with `ctx.flow.await` or `ctx.await.event`, gets the payload.
    *
    * @param payload JSON.
    * @param options `idempotencyKey`: a second call with the same key fires nothing and gives the first firing.
@@ -1736,6 +1736,8 @@ export interface QueueCore {
   readonly triggers: TriggerEngine
   /** Logs of runs. */
   readonly logs: Logs
+  /** The same as {@link TriggerEngine.emit} of {@link QueueCore.triggers}. */
+  emitTrigger(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<Firing>
 
   /**
    * Runs steps of a queue in this process: of all flows, in memory those of this core, on Redis those of all instances,

@@ -267,3 +267,29 @@ test('what a step emits at once is recorded completely and in order', async () =
     await server.stop()
   }
 })
+
+test('an emit that was refused does not count when its step runs again', async () => {
+  const home = await Home.open()
+  let executions = 0
+  const run = await home.run(
+    async (_, ctx) => {
+      executions++
+      await ctx.flow.emit('x', 'y'.repeat(2 ** 20)).catch(() => {})
+      await ctx.flow.emit('x', 'small')
+      if (executions === 1) throw new Error('once more')
+    },
+    { step: { maxAttempts: 2 } },
+  )
+  await home.clock.advance('1m')
+  expect((await run.status()).status).toBe('completed')
+  expect(await run.events('emit')).toMatchObject([{ payload: 'small' }])
+})
+
+test('what is fired through the core is fired by its triggers', async () => {
+  const home = await Home.open()
+  const run = await home.run((_, ctx) => ctx.await.event({ type: 'paid', filter: (paid) => paid.amount > 1 }))
+  await home.core.emitTrigger('paid', { amount: 1 })
+  await home.core.emitTrigger('paid', { amount: 2 }, { idempotencyKey: 'second' })
+  await home.clock.settle()
+  expect(await run.result()).toEqual({ amount: 2 })
+})

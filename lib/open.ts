@@ -67,6 +67,10 @@ class Core {
     return worker
   }
 
+  async emitTrigger(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<surface.Firing> {
+    return await this.triggers.emit(name, payload, options)
+  }
+
   async close(): Promise<void> {
     this.#closed ??= this.#close()
     await this.#closed

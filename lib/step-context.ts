@@ -11,6 +11,8 @@ import { checkName, checkOptions, invalid } from './query.js'
 import type { StepExecution } from './step-execution.js'
 import { StepState } from './step-state.js'
 
+/** Errors of an emit that was not recorded. */
+const REFUSALS = ['NQ_INVALID_EVENT', 'NQ_VALIDATION', 'NQ_TOO_LARGE']
 const AWAIT = ['timeout', 'data', 'schema', 'filter', 'since', 'onTimeout']
 const EVENT = ['type', 'filter', 'schema', 'timeout', 'since', 'onTimeout']
 const WEBHOOK = ['path', 'schema', 'timeout', 'onTimeout']
@@ -114,13 +116,24 @@ async function emit(execution: StepExecution, emits: Emits, name: string, payloa
     throw new NuxtQueueError('NQ_CONFLICT', message)
   }
   const packed = Json.of(payload, 'payload')
-  const ordinal = (emits.counts.get(nameOf(name, 'name')) ?? 0) + 1
-  emits.counts.set(name, ordinal)
+  nameOf(name, 'name')
   await execution.act(async () => {
     const { engine } = execution.place
-    const request = { runId, name, payload: packed, step: { stepName, executionId, ordinal } }
+    const record = async () => {
+      const ordinal = (emits.counts.get(name) ?? 0) + 1
+      const step = { stepName, executionId, ordinal }
+      try {
+        const answer = await engine.call('emit', { runId, name, payload: packed, step })
+        emits.counts.set(name, ordinal)
+        return answer
+      } catch (error) {
+        // What was refused was not recorded, and does not count; of everything else nobody knows.
+        if (!isRefused(error)) emits.counts.set(name, ordinal)
+        throw error
+      }
+    }
     // One after the other: which one it is of its name is known by how many are recorded before.
-    const recorded = emits.last.then(() => engine.call('emit', request))
+    const recorded = emits.last.then(record)
     emits.last = recorded.then(
       () => {},
       () => {},
@@ -129,6 +142,10 @@ async function emit(execution: StepExecution, emits: Emits, name: string, payloa
     engine.executions.wake(runId)
     await execution.handOver(jobs)
   })
+}
+
+function isRefused(error: unknown): boolean {
+  return error instanceof NuxtQueueError && REFUSALS.includes(error.code)
 }
 
 function nameOf(value: unknown, name: string): string {

@@ -282,7 +282,12 @@ impl FlowEngine {
                     continue;
                 }
                 emission.woken.push(open.id.to_string());
-                emission.jobs.extend(awaits::job_of_suspended(progress, open));
+                // Two awaits may be of one step.
+                let job = awaits::job_of_suspended(progress, open);
+                let is_there = |job: &Job| emission.jobs.iter().any(|known| known.job_id == job.job_id);
+                if let Some(job) = job.filter(|job| !is_there(job)) {
+                    emission.jobs.push(job);
+                }
                 if !open.is_conditional {
                     events.push(awaits::fired(progress, open, payload, None));
                 }
