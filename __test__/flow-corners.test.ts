@@ -293,3 +293,17 @@ test('what is fired through the core is fired by its triggers', async () => {
   await home.clock.settle()
   expect(await run.result()).toEqual({ amount: 2 })
 })
+
+test.each([
+  ['25d', '24d'],
+  ['400d', '399d'],
+])('P7: a deadline after %s passes then, and not before', async (timeout, before) => {
+  const home = await Home.open()
+  const run = await home.run((_, ctx) => ctx.flow.await('approval', { timeout, onTimeout: 'resume' }))
+  await home.clock.advance(before)
+  expect((await run.status()).status).toBe('awaiting')
+  await home.clock.advance('1d')
+  expect((await run.status()).status).toBe('completed')
+  expect(await run.events('trigger.timeout')).toHaveLength(1)
+  expect(await run.events('flow.step.resumed')).toHaveLength(1)
+})
