@@ -260,6 +260,11 @@ impl FlowEngine {
         let record = self.decide(run_id, |progress| {
             expect_active(progress, run_id)?;
             let step_name = emitter.map(|emitter| emitter.step_name.as_str());
+            let emit = NewEvent::new("emit")
+                .with_envelope(&decide::envelope(progress, step_name))
+                .with_data(emit_data(name, payload));
+            // What would be refused must not be taken for one that is recorded.
+            self.store.check_event(&emit)?;
             if let Some(emitter) = emitter {
                 step::expect_execution(progress, &emitter.step_name, &emitter.execution_id)?;
                 expect_declared(progress, &emitter.step_name, name)?;
@@ -270,9 +275,6 @@ impl FlowEngine {
                 }
             }
             let mut emission = Emission::default();
-            let emit = NewEvent::new("emit")
-                .with_envelope(&decide::envelope(progress, step_name))
-                .with_data(emit_data(name, payload));
             let mut events = vec![emit];
             for step_name in progress.queued_by(name) {
                 emission.jobs.extend(Job::of(progress, step_name, Some((name, payload))));

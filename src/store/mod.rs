@@ -209,6 +209,15 @@ impl EventStore {
         self.shared.backend.is_local()
     }
 
+    /// Whether an event could be stored.
+    ///
+    /// # Errors
+    /// `InvalidEvent` or `TooLarge`, as an append would answer.
+    pub(crate) fn check_event(&self, event: &NewEvent) -> Result<()> {
+        check::json(event)?;
+        check::event(event, self.shared.limits.max_event_bytes)
+    }
+
     /// The present instant of the store's clock, in milliseconds.
     pub fn now_ms(&self) -> u64 {
         self.shared.clock.now_ms()
