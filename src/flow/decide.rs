@@ -64,6 +64,7 @@ impl FlowEngine {
             match seen {
                 (Ok(Decision::Record(events, outcome)), last) => {
                     let appended = self.store.append_behind(&key, events, last);
+                    // It is handed over in the same poll, so before whoever is told can append anything.
                     tell(&outcome);
                     match appended.await {
                         Ok(()) => return Ok(outcome),
