@@ -14,7 +14,7 @@ use std::sync::Arc;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::flow::{AwaitRequest, BeginRequest, Begun, Failed, FlowEngine, StartOptions, StepError};
 use nuxt_queue_core::run::{AwaitPhase, Status, StepPhase};
-use nuxt_queue_core::trigger::TriggerEngine;
+use nuxt_queue_core::trigger::{FireRequest, TriggerEngine};
 use nuxt_queue_core::{EventStore, StoreOptions, VirtualClock};
 
 const DAY_MS: u64 = 86_400_000;
@@ -75,7 +75,7 @@ impl Desk {
 #[tokio::test]
 async fn an_await_whose_process_died_before_it_looked_back_looks_back_when_it_is_begun_again() {
     let desk = desk().await;
-    desk.triggers.fire("go", Some("7"), None).await.unwrap();
+    desk.triggers.fire(FireRequest::new("go", Some("7"))).await.unwrap();
     // Recorded, and no further.
     let (state, is_new) = desk.flows.open_await(&desk.waiting("1")).await.unwrap();
     assert_eq!((state.state, is_new), (AwaitPhase::Open, true));
@@ -121,7 +121,7 @@ async fn awaits_are_gone_on_after_in_an_order_that_is_known() {
         desk.triggers.open_await(&AwaitRequest { name: name.into(), index, ..desk.waiting("1") }).await.unwrap();
     }
     for name in ["y", "x"] {
-        desk.triggers.fire(name, None, None).await.unwrap();
+        desk.triggers.fire(FireRequest::new(name, None)).await.unwrap();
         desk.flows.resume_await(&desk.run, "a", "1", &format!("a/{name}/1")).await.unwrap();
     }
     let Begun::Run { awaits, .. } = desk.begin("2").await else { panic!() };

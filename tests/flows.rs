@@ -25,7 +25,7 @@ use nuxt_queue_core::flow::{
     StepError,
 };
 use nuxt_queue_core::run::{AwaitPhase, Status, StepPhase, reduce_run};
-use nuxt_queue_core::trigger::TriggerEngine;
+use nuxt_queue_core::trigger::{FireRequest, TriggerEngine};
 use nuxt_queue_core::{AppendOptions, EventStore, Query, StoreOptions, VirtualClock};
 use proptest::prelude::*;
 use support::redis::RedisServer;
@@ -156,7 +156,7 @@ async fn a_name_is_defined_once_unless_it_is_replaced() {
 async fn a_second_start_with_one_id_is_the_same_run() {
     let desk = desk().await;
     desk.flows.define(definition(ONE_STEP), false).unwrap();
-    let options = StartOptions { run_id: Some("r".into()), triggered_by: Some("test".into()) };
+    let options = StartOptions { run_id: Some("r".into()), triggered_by: Some("test".into()), ..StartOptions::default() };
     let first = desk.flows.start("f", None, options.clone()).await.unwrap();
     let second = desk.flows.start("f", Some("2"), options.clone()).await.unwrap();
     assert_eq!((first.is_repeated, second.is_repeated), (false, true));
@@ -419,7 +419,7 @@ async fn what_came_before_counts_once_and_only_since() {
         let state = desk.triggers.open_await(&request).await.unwrap();
         assert_eq!(state.data.as_deref().map(|data| data.get()), expected, "await {ordinal}");
     }
-    let fired = desk.triggers.fire("order", Some("5"), None).await.unwrap();
+    let fired = desk.triggers.fire(FireRequest::new("order", Some("5"))).await.unwrap();
     let before = AwaitRequest { index: 3, ..awaiting(&run, "a", "1", "order") };
     assert_eq!(desk.triggers.open_await(&before).await.unwrap().state, AwaitPhase::Fired);
     let since = Some(fired.at);
@@ -434,7 +434,7 @@ async fn what_a_handler_has_to_judge_is_offered_until_it_fits() {
     desk.flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
     let request = AwaitRequest { is_conditional: true, ..awaiting(&run, "a", "1", "paid") };
     desk.triggers.open_await(&request).await.unwrap();
-    desk.triggers.fire("paid", Some("1"), None).await.unwrap();
+    desk.triggers.fire(FireRequest::new("paid", Some("1"))).await.unwrap();
     desk.flows.emit(&run, "paid", Some("2"), None).await.unwrap();
     assert!(!desk.flows.suspend_step(&run, "a", "1").await.unwrap(), "there is something to judge");
     let state = desk.flows.await_state(&run, "a/paid/1").await.unwrap();
@@ -470,10 +470,13 @@ async fn a_firing_that_nobody_finished_is_finished_by_another() {
     desk.triggers.open_await(&awaiting(&run, "a", "1", "x")).await.unwrap();
     desk.flows.suspend_step(&run, "a", "1").await.unwrap();
     // As a process leaves it that dies right behind the record.
-    let fired = nuxt_queue_core::NewEvent::new("trigger.fired")
-        .with(nuxt_queue_core::Field::TriggerName, "x")
-        .with_data(r#"{"fireId":"lost","data":9}"#);
-    desk.flows.store().append("nq:triggers", fired, Default::default()).await.unwrap();
+    let fire_id = "018bcfe5-6800-7000-8000-000000000000";
+    let note = format!("{fire_id}@x");
+    let fired = NewEvent::new("trigger.fired")
+        .with(Field::TriggerName, "x")
+        .with_data(format!(r#"{{"fireId":"{fire_id}","payload":9}}"#));
+    desk.flows.store().index_add("nq:firings", &note, 1_700_000_000_000.0).await.unwrap();
+    desk.flows.store().append("nq:trigger:x", fired, AppendOptions::default()).await.unwrap();
     desk.clock.advance(20_000);
     let other = TriggerEngine::new(desk.flows.clone());
     let due = other.finish_firings(10_000).await.unwrap();
@@ -485,8 +488,8 @@ async fn a_firing_that_nobody_finished_is_finished_by_another() {
 #[tokio::test]
 async fn a_firing_with_a_key_counts_once() {
     let desk = desk().await;
-    let first = desk.triggers.fire("x", Some("1"), Some("k")).await.unwrap();
-    let second = desk.triggers.fire("x", Some("1"), Some("k")).await.unwrap();
+    let first = desk.triggers.fire(FireRequest::new("x", Some("1")).with_key("k")).await.unwrap();
+    let second = desk.triggers.fire(FireRequest::new("x", Some("1")).with_key("k")).await.unwrap();
     assert_eq!(first.fire_id, second.fire_id);
     assert_eq!(first.at, second.at);
 }
@@ -515,14 +518,14 @@ async fn the_board_is_compacted_and_says_the_same() {
     let kept = AwaitRequest { timeout_ms: Some(ONE_DAY_MS), ..awaiting(&run, "a", "1", "kept") };
     desk.triggers.open_await(&kept).await.unwrap();
     for n in 0..2_100 {
-        desk.triggers.fire("other", Some(&n.to_string()), None).await.unwrap();
+        desk.triggers.fire(FireRequest::new("other", Some(&n.to_string()))).await.unwrap();
     }
     let events = desk.flows.store().query(Query::stream("nq:triggers")).await.unwrap();
     assert_eq!(events.iter().next().unwrap().event_type, "trigger.snapshot");
     assert!(events.len() < 300, "{} events of 4201", events.len());
     let other = TriggerEngine::new(desk.flows.clone());
     assert_eq!(other.fire_due().await.unwrap().next_ms, Some(1_700_000_000_000 + ONE_DAY_MS));
-    assert_eq!(other.fire("kept", None, None).await.unwrap().run_ids, [run]);
+    assert_eq!(other.fire(FireRequest::new("kept", None)).await.unwrap().run_ids, [run]);
 }
 
 /// Several engines, each over a store of its own, on one server.
@@ -544,7 +547,7 @@ async fn of_many_that_end_an_await_one_wins() {
     let fleet = fleet(&server, 4).await;
     for round in 0..25 {
         let run = format!("r{round}");
-        let options = StartOptions { run_id: Some(run.clone()), triggered_by: None };
+        let options = StartOptions { run_id: Some(run.clone()), ..StartOptions::default() };
         fleet[0].0.start("one", None, options).await.unwrap();
         fleet[0].0.begin_step(&begin(&run, "a", "1")).await.unwrap();
         let request = AwaitRequest { timeout_ms: Some(0), ..awaiting(&run, "a", "1", "x") };
@@ -576,7 +579,7 @@ async fn branches_that_end_at_once_end_the_run_once() {
     let fleet = fleet(&server, 3).await;
     for round in 0..25 {
         let run = format!("r{round}");
-        let options = StartOptions { run_id: Some(run.clone()), triggered_by: None };
+        let options = StartOptions { run_id: Some(run.clone()), ..StartOptions::default() };
         fleet[0].0.start("f", None, options).await.unwrap();
         fleet[0].0.begin_step(&begin(&run, "a", "a")).await.unwrap();
         fleet[0].0.emit(&run, "x", None, Some(&emitter("a", "a", 1))).await.unwrap();
@@ -627,7 +630,7 @@ async fn a_step_ends_although_its_run_is_written_to_all_the_time() {
     let flows = &fleet[0].0;
     for round in 0..10 {
         let run = format!("r{round}");
-        let options = StartOptions { run_id: Some(run.clone()), triggered_by: None };
+        let options = StartOptions { run_id: Some(run.clone()), ..StartOptions::default() };
         flows.start("one", None, options).await.unwrap();
         flows.begin_step(&begin(&run, "a", "1")).await.unwrap();
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
@@ -659,7 +662,7 @@ async fn branches_that_emit_at_once_start_their_join() {
     let fleet = fleet(&server, 2).await;
     for round in 0..25 {
         let run = format!("r{round}");
-        let options = StartOptions { run_id: Some(run.clone()), triggered_by: None };
+        let options = StartOptions { run_id: Some(run.clone()), ..StartOptions::default() };
         fleet[0].0.start("f", None, options).await.unwrap();
         let (y, z) = tokio::join!(fleet[0].0.emit(&run, "y", None, None), fleet[1].0.emit(&run, "z", None, None));
         let jobs: Vec<String> = [y.unwrap(), z.unwrap()].into_iter().flat_map(|e| e.jobs).map(|job| job.name).collect();

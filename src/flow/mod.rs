@@ -90,6 +90,10 @@ pub struct StartOptions {
     pub run_id: Option<String>,
     /// What started it.
     pub triggered_by: Option<String>,
+    /// The firing that started it.
+    pub fire_id: Option<String>,
+    /// What it does if this engine has no definition of the flow.
+    pub plan: Option<Arc<Plan>>,
 }
 
 /// A run that was started.
@@ -153,7 +157,11 @@ impl FlowEngine {
         Ok(())
     }
 
-    fn plan(&self, flow_name: &str) -> Result<Arc<Plan>> {
+    /// What a run of a flow would do.
+    ///
+    /// # Errors
+    /// `NotFound` for a flow that this engine has no definition of.
+    pub fn plan(&self, flow_name: &str) -> Result<Arc<Plan>> {
         let plans = self.plans.read().unwrap_or_else(PoisonError::into_inner);
         plans.get(flow_name).cloned().ok_or_else(|| {
             let mut known: Vec<&str> = plans.keys().map(String::as_str).collect();
@@ -170,7 +178,10 @@ impl FlowEngine {
     /// `NotFound` for an unknown flow, `Validation` for an id that can't be used, `Conflict` if it belongs to a run of
     /// another flow, and those of appending.
     pub async fn start(&self, flow_name: &str, input: Option<&str>, options: StartOptions) -> Result<Started> {
-        let plan = self.plan(flow_name)?;
+        let plan = match (self.plan(flow_name), options.plan) {
+            (Err(_), Some(plan)) => plan,
+            (plan, _) => plan?,
+        };
         let run_id = options.run_id.unwrap_or_else(|| self.new_id());
         // Longer ones would be refused where it is noted that their jobs are owed, when they are recorded already.
         if run_id.len() > LONGEST_RUN_ID {
@@ -182,6 +193,7 @@ impl FlowEngine {
         let data = Object::new()
             .maybe_raw("input", input)
             .maybe_text("triggeredBy", options.triggered_by.as_deref())
+            .maybe_text("fireId", options.fire_id.as_deref())
             .raw("flow", &text)
             .done();
         let event =

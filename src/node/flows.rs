@@ -1,18 +1,19 @@
 //! Flows, awaits and triggers for JavaScript. Requests and answers are JSON.
 
 use napi_derive::napi;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::options::{PointInput, parse};
 use super::outcome::{Outlet, json, thrown};
+use super::request::{AgeInput, Raw, ask, raw, text};
 use crate::error::Result;
-use crate::event::{EventId, format_time};
+use crate::event::EventId;
 use crate::flow::{
     AwaitRequest, BeginRequest, Begun, Debt, Emitter, Failed, FlowDefinition, FlowEngine, Job, StartOptions, StepError,
 };
 use crate::state::Point;
-use crate::trigger::{Due, Outcome, TriggerEngine};
+use crate::trigger::TriggerEngine;
 
 /// The engines of flows and triggers over a store.
 #[napi]
@@ -20,17 +21,6 @@ pub struct NativeFlows {
     pub(super) outlet: Outlet,
     pub(super) flows: FlowEngine,
     pub(super) triggers: TriggerEngine,
-}
-
-type Raw = Option<Box<RawValue>>;
-
-/// `null` is a payload, too: left out is something else.
-fn raw<'de, D: Deserializer<'de>>(json: D) -> std::result::Result<Raw, D::Error> {
-    Box::<RawValue>::deserialize(json).map(Some)
-}
-
-fn text(raw: &Raw) -> Option<&str> {
-    raw.as_deref().map(RawValue::get)
 }
 
 #[derive(Deserialize)]
@@ -157,21 +147,6 @@ struct AwaitInput {
     reason: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FireInput {
-    name: String,
-    #[serde(default, deserialize_with = "raw")]
-    payload: Raw,
-    idempotency_key: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AgeInput {
-    older_than_ms: u64,
-}
-
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StartedOutput {
@@ -269,62 +244,12 @@ struct DebtOutput {
     note: String,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FiredOutput {
-    fire_id: String,
-    timestamp: String,
-    jobs: Vec<Job>,
-    run_ids: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DueOutput {
-    jobs: Vec<Job>,
-    run_ids: Vec<String>,
-    next: Option<u64>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WokenOutput {
-    run_id: String,
-    await_id: String,
-}
-
-#[derive(Serialize)]
-struct DigestOutput {
-    wake: Vec<WokenOutput>,
-    ended: Vec<String>,
-    next: Option<u64>,
-}
-
-impl From<Due> for DueOutput {
-    fn from(Due { jobs, run_ids, next_ms }: Due) -> Self {
-        DueOutput { jobs, run_ids, next: next_ms }
-    }
-}
-
 /// A point as the id after which everything counts: an instant counts itself.
 fn after(point: PointInput) -> Result<EventId> {
     Ok(match point.into_point()? {
         Point::Event(id) => id,
         Point::Time(ms) => EventId::new(ms, 0).previous().unwrap_or(EventId::MIN),
     })
-}
-
-macro_rules! ask {
-    ($self:ident, $ticket:ident, $request:ident, |$input:ident: $type:ty, $flows:ident, $triggers:ident| $work:expr) => {{
-        let ($flows, $triggers) = ($self.flows.clone(), $self.triggers.clone());
-        $self.begin($ticket, async move {
-            let _ = (&$flows, &$triggers);
-            let $input: $type = parse("The request's members", &$request)?;
-            $work
-        })
-    }};
 }
 
 #[napi]
@@ -340,7 +265,8 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn start(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: StartInput, flows, triggers| {
-            let options = StartOptions { run_id: input.run_id, triggered_by: input.triggered_by };
+            let options =
+                StartOptions { run_id: input.run_id, triggered_by: input.triggered_by, ..StartOptions::default() };
             let started = flows.start(&input.flow, text(&input.input), options).await?;
             Ok(json(&StartedOutput { run_id: started.run_id, jobs: started.jobs, repeated: started.is_repeated }))
         })
@@ -583,64 +509,6 @@ impl NativeFlows {
         ask!(self, ticket, request, |input: RunInput, flows, triggers| {
             flows.handed_over(&input.run_id).await.map(|()| "null".into())
         })
-    }
-
-    /// Fires a trigger.
-    #[napi(catch_unwind)]
-    pub fn fire(&self, ticket: f64, request: String) -> Option<String> {
-        ask!(self, ticket, request, |input: FireInput, flows, triggers| {
-            let key = input.idempotency_key.as_deref();
-            let fired = triggers.fire(&input.name, text(&input.payload), key).await?;
-            let timestamp = format_time(fired.at.ms);
-            let refused = fired.refused.map(|error| error.message().to_owned());
-            let Outcome { fire_id, jobs, run_ids, .. } = fired;
-            Ok(json(&FiredOutput { fire_id, timestamp, jobs, run_ids, refused }))
-        })
-    }
-
-    /// Sees to all deadlines that have passed.
-    #[napi(catch_unwind)]
-    pub fn fire_due(&self, ticket: f64) -> Option<String> {
-        let triggers = self.triggers.clone();
-        self.begin(ticket, async move { Ok(json(&DueOutput::from(triggers.fire_due().await?))) })
-    }
-
-    /// Finishes what someone fired and did not finish.
-    #[napi(catch_unwind)]
-    pub fn finish_firings(&self, ticket: f64, request: String) -> Option<String> {
-        ask!(self, ticket, request, |input: AgeInput, flows, triggers| {
-            Ok(json(&DueOutput::from(triggers.finish_firings(input.older_than_ms).await?)))
-        })
-    }
-
-    /// The next deadline that is known, in milliseconds since the Unix epoch.
-    #[napi(catch_unwind)]
-    pub fn next_deadline(&self) -> Option<f64> {
-        self.triggers.next_deadline().map(|deadline| deadline as f64)
-    }
-
-    /// Waits for news; `null` at the end.
-    #[napi(catch_unwind)]
-    pub fn follow(&self, ticket: f64) -> Option<String> {
-        let triggers = self.triggers.clone();
-        self.begin(ticket, async move {
-            let digest = triggers.follow().await?.map(|digest| DigestOutput {
-                wake: digest.woken.into_iter().map(|(run_id, await_id)| WokenOutput { run_id, await_id }).collect(),
-                ended: digest.ended,
-                next: digest.next_ms,
-            });
-            Ok(json(&digest))
-        })
-    }
-}
-
-impl NativeFlows {
-    /// What needs a server is done on the I/O thread from the beginning.
-    fn begin(&self, ticket: f64, work: impl Future<Output = Result<String>> + Send + 'static) -> Option<String> {
-        match self.flows.store().is_local() {
-            true => self.outlet.begin(ticket, work),
-            false => self.outlet.begin_there(ticket, work),
-        }
     }
 }
 

@@ -13,10 +13,12 @@ mod flows;
 mod options;
 mod outcome;
 mod pages;
+mod request;
 mod run_state;
 mod store;
 mod submit;
 mod subscription;
+mod triggers;
 
 use mimalloc::MiMalloc;
 use napi_derive::napi;

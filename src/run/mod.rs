@@ -11,10 +11,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 pub use plan::{Backoff, BackoffType, Plan, PlannedStep};
+pub(crate) use progress::emit_payload;
 pub use progress::{
     Await, AwaitPhase, Awaited, Emitted, Ending, Offer, Progress, Step as RunStep, emit_data, ends_by_name,
 };
-pub(crate) use progress::{data_text, emit_payload};
 pub(crate) use state::object;
 pub use state::{BackwardFold, Change, Effect, State, effect};
 pub use status::{OpenAwait, RunStatus, Status, StepPhase, StepStatus, reduce_run};

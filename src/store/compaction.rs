@@ -4,13 +4,14 @@
 //! said by a [`Compact`] projection; a run's state has snapshots of its own, and keeps its events.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::query::{Pager, Query};
 use super::{AppendOptions, EventStore};
-use crate::backend::Receipt;
+use crate::backend::{Life, Receipt};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, EventRef, Field, NewEvent};
 use crate::run::is_caused_by;
@@ -94,6 +95,17 @@ impl Trimmed {
 }
 
 impl EventStore {
+    /// Forgets the events of a stream that are older than this, and all of it when nothing comes for as long.
+    pub(crate) async fn keep_for(&self, stream: &str, age: Duration) -> Result<()> {
+        let backend = self.backend().await?;
+        backend.keep(stream, Life::AtLeast(age)).await?;
+        let before = self.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        if backend.trim(stream, EventId::new(before, 0)).await? > 0 {
+            self.shared.cache.remove(stream);
+        }
+        Ok(())
+    }
+
     /// Folds a stream, from its snapshot on if it was compacted. Returns the id of the last event, too.
     ///
     /// # Errors

@@ -1,22 +1,36 @@
 //! Triggers: what starts runs and lets those go on that wait.
 //!
-//! Every instance follows the stream `{prefix}:triggers` and folds it into the same board of what is
-//! awaited where. Whoever fires something records that first, then ends the awaits of that name, then
-//! records that it is done; what someone began and did not finish is finished by another.
+//! Every instance follows the stream `{prefix}:triggers` and folds it into the same board: which triggers there
+//! are, who subscribes to them, what is awaited where. Each trigger has a stream of its own, `{prefix}:trigger:{name}`,
+//! with its firings. Whoever fires something records that there first, then starts runs, whose ids derive from the
+//! firing, and ends the awaits of that name, then records that it is done; what someone began and did not finish is
+//! finished by another.
 
 mod board;
+mod definition;
+mod firing;
+mod gate;
+mod history;
+mod registry;
+mod starts;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use uuid::Uuid;
+use uuid::{ContextV7, Uuid};
 
 use self::board::{Board, News, news};
-use crate::backend::{Receipt, Selector};
+pub use self::board::{Mode, PendingStart, RegisteredTrigger, Subscriber};
+pub use self::definition::{Deduplicate, Endpoint, RateLimit, Scope, TriggerConfig, TriggerDefinition, TriggerType};
+pub use self::firing::{FireRequest, Outcome};
+use self::gate::Gates;
+pub use self::history::{FiringRecord, FiringStatus, StartedRun, Stats};
+pub use self::registry::Subscription as FlowSubscription;
+use crate::backend::Selector;
 use crate::error::{Code, Error, Result};
-use crate::event::{EventId, Events, Field, NewEvent};
-use crate::flow::{AwaitRequest, AwaitState, Fired, Firing, FlowEngine, Job, Object, note};
+use crate::event::{EventId, Events};
+use crate::flow::{AwaitRequest, AwaitState, Fired, Firing, FlowEngine, Job};
 use crate::run::{AwaitPhase, ends_by_name};
-use crate::store::{AppendOptions, Compact, Delivery, Query, Subscription, snapshot_state};
+use crate::store::{Compact, Delivery, Query, Subscription, snapshot_state};
 
 /// From how many events on the stream is compacted, if it is mostly about what is over.
 const COMPACT_FROM: u64 = 4_000;
@@ -29,6 +43,8 @@ const TRY_AGAIN_MS: u64 = 1_000;
 pub struct TriggerEngine {
     flows: FlowEngine,
     known: Arc<Mutex<Known>>,
+    gates: Arc<Gates>,
+    ids: Arc<Mutex<ContextV7>>,
     /// One reads the stream at a time.
     reading: Arc<tokio::sync::Mutex<()>>,
     following: Arc<tokio::sync::Mutex<Option<Subscription>>>,
@@ -39,21 +55,6 @@ struct Known {
     board: Board,
     /// The last event that is in the board.
     last: EventId,
-}
-
-/// What was fired, and what it led to.
-#[derive(Debug, Clone, Default)]
-pub struct Outcome {
-    /// Names the firing.
-    pub fire_id: String,
-    /// When it was recorded.
-    pub at: EventId,
-    /// What is to be executed.
-    pub jobs: Vec<Job>,
-    /// The runs that it came to.
-    pub run_ids: Vec<String>,
-    /// Why a run could not take it.
-    pub refused: Option<Error>,
 }
 
 /// Whether the same would be refused again.
@@ -91,7 +92,14 @@ pub struct Digest {
 impl TriggerEngine {
     /// The engine over that of flows.
     pub fn new(flows: FlowEngine) -> Self {
-        TriggerEngine { flows, known: Arc::default(), reading: Arc::default(), following: Arc::default() }
+        TriggerEngine {
+            flows,
+            known: Arc::default(),
+            gates: Arc::default(),
+            ids: Arc::new(Mutex::new(ContextV7::new())),
+            reading: Arc::default(),
+            following: Arc::default(),
+        }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -105,7 +113,7 @@ impl TriggerEngine {
 
     /// How many awaits are open, as far as is known to this engine.
     pub fn open_awaits(&self) -> usize {
-        self.known().board.len()
+        self.known().board.open_awaits()
     }
 
     /// Takes what was read of the stream; what is known already is passed over.
@@ -171,122 +179,15 @@ impl TriggerEngine {
             None => &past[..],
         };
         for fired in past {
-            let firing = Firing { id: &fired.fire_id, payload: fired.data.as_deref() };
+            // A payload that isn't kept can't be had later.
+            let Some(recorded) = self.recorded(&fired.name, fired.at).await? else { continue };
+            let firing = Firing { id: &fired.fire_id, payload: recorded.payload.as_deref() };
             let fired = self.flows.fire_await(&request.run_id, &state.await_id, firing, false).await?;
             if matches!(fired, Fired::Taken { is_settled: true, .. }) {
                 break;
             }
         }
         self.flows.await_state(&request.run_id, &state.await_id).await
-    }
-
-    /// Records a firing, and ends the awaits of this name in all runs. A second call with an idempotency key
-    /// finds the first's firing. `payload` is JSON text.
-    ///
-    /// # Errors
-    /// `Validation` for a name that can't be used, and those of appending.
-    pub async fn fire(&self, name: &str, payload: Option<&str>, idempotency_key: Option<&str>) -> Result<Outcome> {
-        if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
-            let message = "The name of a trigger has 1 to 255 characters, none of them a control character.";
-            return Err(Error::new(Code::Validation, message));
-        }
-        let mut fire_id = Uuid::new_v4().to_string();
-        let data = Object::new().text("fireId", &fire_id).maybe_raw("data", payload).done();
-        let event = NewEvent::new("trigger.fired").with(Field::TriggerName, name).with_data(data);
-        // The length tells where the name ends.
-        let key = idempotency_key.map(|key| format!("fire:{}:{name}:{key}", name.len()));
-        let options = AppendOptions { expected_last_id: None, idempotency_key: key };
-        let stored = self.flows.store().append(&self.flows.triggers(), event, options).await?;
-        let is_repeated = matches!(stored, Receipt::Repeated(_));
-        let at = match &stored {
-            Receipt::One(id) => *id,
-            Receipt::Batch(ids) => ids.first().copied().unwrap_or_default(),
-            Receipt::Repeated(events) => {
-                let first = events.last().ok_or_else(|| Error::new(Code::Corrupt, "The first firing is gone."))?;
-                if let Some(id) = crate::run::data_text(first.data, "fireId") {
-                    fire_id = id;
-                }
-                first.id
-            }
-        };
-        self.catch_up().await?;
-        // What was worked off has had its effect: awaits that began since are not meant. What counts is what came first.
-        let unfinished = if is_repeated { self.known().board.find_pending(&fire_id) } else { None };
-        let mut outcome = match (is_repeated, unfinished) {
-            (false, _) => self.work_off(name, &fire_id, payload).await?,
-            (true, Some(first)) => self.work_off(name, &fire_id, first.data.as_deref()).await?,
-            (true, None) => Outcome::default(),
-        };
-        (outcome.fire_id, outcome.at) = (fire_id, at);
-        self.compact_if_long().await;
-        Ok(outcome)
-    }
-
-    /// Ends the awaits of a name with a firing, and records that this is done.
-    async fn work_off(&self, name: &str, fire_id: &str, payload: Option<&str>) -> Result<Outcome> {
-        let mut outcome = Outcome::default();
-        let mut gone = Vec::new();
-        let (mut refused, mut failed) = (None, None);
-        let keys = self.known().board.of(name);
-        for (run_id, await_id) in &keys {
-            self.flows.owe(run_id).await?;
-            outcome.run_ids.push(run_id.to_string());
-            let firing = Firing { id: fire_id, payload };
-            let fired = match self.flows.fire_await(run_id, await_id, firing, true).await {
-                // A payload that is too large for this run is so for ever; the others must not wait for it.
-                Err(error) if is_final(&error) => {
-                    refused.get_or_insert(error);
-                    continue;
-                }
-                Err(error) if is_of_one_run(&error) => {
-                    failed.get_or_insert(error);
-                    continue;
-                }
-                fired => fired?,
-            };
-            match fired {
-                Fired::Taken { job, .. } | Fired::Known(job) => outcome.jobs.extend(job),
-                Fired::Late => gone.push(note("trigger.resolved", run_id, await_id)),
-                // It may be about to be recorded; then it looks back, and finds this.
-                Fired::Unknown if self.flows.is_over(run_id).await? => {
-                    gone.push(note("trigger.resolved", run_id, await_id))
-                }
-                Fired::Unknown => {}
-            }
-        }
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let data = Object::new().text("fireId", fire_id).number("awaits", keys.len() as u64).done();
-        gone.push(NewEvent::new("trigger.processed").with(Field::TriggerName, name).with_data(data));
-        self.flows.store().append_batch(&self.flows.triggers(), gone, AppendOptions::default()).await?;
-        outcome.refused = refused;
-        Ok(outcome)
-    }
-
-    /// Finishes what someone fired so many milliseconds ago and did not finish.
-    ///
-    /// # Errors
-    /// Those of reading and appending.
-    pub async fn finish_firings(&self, older_than_ms: u64) -> Result<Due> {
-        self.catch_up().await?;
-        let before = self.flows.store().now_ms().saturating_sub(older_than_ms);
-        let pending = self.known().board.pending(before);
-        let mut due = Due::default();
-        for fired in pending {
-            match self.work_off(&fired.name, &fired.fire_id, fired.data.as_deref()).await {
-                Err(error) if is_of_one_run(&error) => {
-                    tracing::warn!(fired.name, fired.fire_id, %error, "a firing could not be finished; this is tried again");
-                }
-                outcome => {
-                    let outcome = outcome?;
-                    due.jobs.extend(outcome.jobs);
-                    due.run_ids.extend(outcome.run_ids);
-                }
-            }
-        }
-        due.next_ms = self.next_deadline();
-        Ok(due)
     }
 
     /// Sees to all deadlines that have passed, in their order.
@@ -309,6 +210,12 @@ impl TriggerEngine {
                 }
                 expired => result.jobs.extend(expired?),
             }
+        }
+        let quiet = self.known().board.quiet(self.flows.store().now_ms());
+        for name in quiet {
+            let released = self.release(&name).await?;
+            result.jobs.extend(released.jobs);
+            result.run_ids.extend(released.run_ids);
         }
         self.catch_up().await?;
         result.next_ms = match failed {

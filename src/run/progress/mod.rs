@@ -10,7 +10,7 @@ pub use self::awaits::{Await, AwaitPhase, Offer, ends_by_name};
 use self::record::Data;
 pub(super) use self::record::Record;
 pub use self::record::emit_data;
-pub(crate) use self::record::{data_text, emit_payload};
+pub(crate) use self::record::emit_payload;
 use super::plan::Plan;
 use super::status::{RunStatus, Status, StepPhase, StepStatus};
 use crate::event::{EventRef, parse_time};

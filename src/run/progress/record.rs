@@ -132,9 +132,3 @@ pub(crate) fn emit_payload(data: &str) -> Option<(String, Option<String>)> {
     let data = Data(members);
     Some((data.text("name")?, data.payload().map(Into::into)))
 }
-
-/// A text in the data of an event.
-pub(crate) fn data_text(data: Option<&str>, name: &str) -> Option<String> {
-    let Members(members) = serde_json::from_str(data?).ok()?;
-    Data(members).text(name)
-}

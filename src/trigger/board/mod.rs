@@ -1,5 +1,7 @@
-//! What is awaited everywhere: the open awaits of all runs, and what was fired lately. Folded from the
-//! stream that all instances follow.
+//! What all instances have to know of each other: triggers and who subscribes to them, the open awaits of all
+//! runs, what was fired lately and what has not fired yet. Folded from the stream that they all follow.
+
+mod registry;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,10 +13,13 @@ use crate::event::{EventId, EventRef, format_time, parse_time};
 use crate::run::ends_by_name;
 use crate::store::Compact;
 
+pub use registry::{Mode, RegisteredTrigger, Subscriber};
+pub(super) use registry::{Registry, changed};
+
 /// How many firings are remembered for awaits that begin later.
 const MOST_RECENT: usize = 1_000;
-/// How many bytes of their payloads.
-const MOST_RECENT_BYTES: usize = 1 << 20;
+/// How many runs may wait for somebody to start them; the oldest go first.
+const MOST_STARTS: usize = 10_000;
 
 /// An await, by its run and its id.
 pub(super) type Key = (Arc<str>, Arc<str>);
@@ -34,9 +39,31 @@ struct Open {
 pub(super) struct Fired {
     pub(super) fire_id: String,
     pub(super) name: String,
-    pub(super) at_ms: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) data: Option<String>,
+    /// Its event in the trigger's own stream, which has the payload.
+    #[serde(with = "id_text")]
+    pub(super) at: EventId,
+}
+
+/// A firing that waits until it is quiet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Debounced {
+    fire_id: String,
+    due_ms: u64,
+}
+
+/// A run that a person may start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingStart {
+    /// The firing.
+    pub fire_id: String,
+    /// The trigger.
+    pub trigger_name: String,
+    /// The flow.
+    pub flow_name: String,
+    /// Since when, ISO 8601.
+    pub since: String,
 }
 
 /// What is awaited.
@@ -46,10 +73,12 @@ pub(super) struct Board {
     by_name: HashMap<Arc<str>, BTreeSet<Key>>,
     by_deadline: BTreeSet<(u64, Key)>,
     /// What was fired lately, in order.
-    recent: VecDeque<(EventId, Fired)>,
-    recent_bytes: usize,
-    /// What was fired and not worked off.
-    pending: BTreeMap<String, Fired>,
+    recent: VecDeque<Fired>,
+    /// By trigger.
+    debounced: BTreeMap<String, Debounced>,
+    /// What waits for a person, in order.
+    starts: VecDeque<PendingStart>,
+    pub(super) registry: Registry,
     /// Events that it does not know: they must not be compacted away.
     pub(super) has_others: bool,
     /// How many events were taken since the last snapshot.
@@ -69,13 +98,16 @@ struct Record<'a> {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Data<'a> {
+struct Data {
     await_id: Option<String>,
     kind: Option<String>,
     deadline: Option<String>,
     fire_id: Option<String>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    at: Option<String>,
+    due: Option<String>,
+    flow_name: Option<String>,
+    /// Flows that a person may start.
+    manual: Vec<String>,
 }
 
 /// What an event says to those who wait in this process.
@@ -87,7 +119,7 @@ pub(super) enum News {
     Ended(String),
 }
 
-fn parse<'a>(event: EventRef<'a>) -> Option<(Record<'a>, Data<'a>)> {
+fn parse(event: EventRef<'_>) -> Option<(Record<'_>, Data)> {
     let record: Record = serde_json::from_str(event.record).ok()?;
     let data = record.data.and_then(|data| serde_json::from_str(data.get()).ok()).unwrap_or_default();
     Some((record, data))
@@ -105,14 +137,21 @@ pub(super) fn news(event: EventRef<'_>) -> Option<News> {
 }
 
 impl Board {
-    /// The earliest deadline.
+    /// The earliest instant at which there is something to do.
     pub(super) fn next_deadline(&self) -> Option<u64> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
+        let debounced = self.debounced.values().map(|debounced| debounced.due_ms).min();
+        self.by_deadline.first().map(|(deadline, _)| *deadline).into_iter().chain(debounced).min()
     }
 
     /// Awaits whose deadlines have passed, in their order, with them.
     pub(super) fn due(&self, now_ms: u64) -> Vec<(u64, Key)> {
         self.by_deadline.iter().take_while(|(deadline, _)| *deadline <= now_ms).cloned().collect()
+    }
+
+    /// Triggers that were quiet for long enough.
+    pub(super) fn quiet(&self, now_ms: u64) -> Vec<String> {
+        let quiet = self.debounced.iter().filter(|(_, debounced)| debounced.due_ms <= now_ms);
+        quiet.map(|(name, _)| name.clone()).collect()
     }
 
     /// The open awaits that a trigger of a name ends.
@@ -122,23 +161,27 @@ impl Board {
 
     /// What was fired under a name after an event, or since an instant.
     pub(super) fn fired_since(&self, name: &str, since: EventId) -> Vec<Fired> {
-        let recent = self.recent.iter().filter(|(id, fired)| *id > since && fired.name == name);
-        recent.map(|(_, fired)| fired.clone()).collect()
+        self.recent.iter().filter(|fired| fired.at > since && fired.name == name).cloned().collect()
     }
 
-    /// What was fired before an instant and was not worked off.
-    pub(super) fn pending(&self, before_ms: u64) -> Vec<Fired> {
-        self.pending.values().filter(|fired| fired.at_ms <= before_ms).cloned().collect()
+    /// Whether a firing was announced lately.
+    pub(super) fn knows(&self, fire_id: &str) -> bool {
+        self.recent.iter().rev().any(|fired| fired.fire_id == fire_id)
     }
 
-    /// A firing that was not worked off.
-    pub(super) fn find_pending(&self, fire_id: &str) -> Option<Fired> {
-        self.pending.get(fire_id).cloned()
+    /// The runs that wait for a person to start them, oldest first.
+    pub(super) fn starts(&self) -> impl Iterator<Item = &PendingStart> {
+        self.starts.iter()
     }
 
     /// How many awaits are open.
-    pub(super) fn len(&self) -> usize {
+    pub(super) fn open_awaits(&self) -> usize {
         self.open.len()
+    }
+
+    /// How much it holds that a snapshot has to hold.
+    pub(super) fn len(&self) -> usize {
+        self.open.len() + self.registry.len() + self.starts.len() + self.debounced.len()
     }
 
     fn open(&mut self, run_id: &str, await_id: &str, name: &str, is_named: bool, deadline_ms: Option<u64>) {
@@ -170,18 +213,33 @@ impl Board {
         }
     }
 
-    fn fire(&mut self, id: EventId, fired: Fired) {
-        self.pending.insert(fired.fire_id.clone(), fired.clone());
-        self.remember(id, fired);
+    fn fire(&mut self, fired: Fired) {
+        if self.debounced.get(&fired.name).is_some_and(|debounced| debounced.fire_id == fired.fire_id) {
+            self.debounced.remove(&fired.name);
+        }
+        // Who finishes what somebody else began can't know whether that was announced.
+        if !self.knows(&fired.fire_id) {
+            self.recent.push_back(fired);
+        }
+        if self.recent.len() > MOST_RECENT {
+            self.recent.pop_front();
+        }
     }
 
-    fn remember(&mut self, id: EventId, fired: Fired) {
-        let size = |fired: &Fired| fired.data.as_deref().map_or(0, str::len) + fired.name.len() + 64;
-        self.recent_bytes += size(&fired);
-        self.recent.push_back((id, fired));
-        while self.recent.len() > MOST_RECENT || (self.recent_bytes > MOST_RECENT_BYTES && self.recent.len() > 1) {
-            if let Some((_, oldest)) = self.recent.pop_front() {
-                self.recent_bytes -= size(&oldest);
+    fn await_person(&mut self, event: EventRef<'_>, name: &str, fire_id: &str, flows: Vec<String>) {
+        for flow_name in flows {
+            let is_known = |start: &PendingStart| start.fire_id == fire_id && start.flow_name == flow_name;
+            if !self.starts.iter().any(is_known) {
+                let (fire_id, trigger_name) = (fire_id.to_owned(), name.to_owned());
+                self.starts.push_back(PendingStart {
+                    fire_id,
+                    trigger_name,
+                    flow_name,
+                    since: format_time(event.id.ms),
+                });
+            }
+            if self.starts.len() > MOST_STARTS {
+                self.starts.pop_front();
             }
         }
     }
@@ -191,8 +249,13 @@ impl Board {
 #[serde(rename_all = "camelCase")]
 struct Snapshot {
     awaits: Vec<OpenSnapshot>,
-    recent: Vec<(String, Fired)>,
-    pending: Vec<Fired>,
+    recent: VecDeque<Fired>,
+    #[serde(default)]
+    debounced: BTreeMap<String, Debounced>,
+    #[serde(default)]
+    starts: VecDeque<PendingStart>,
+    #[serde(default)]
+    registry: Registry,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -226,14 +289,33 @@ impl Compact for Board {
             }
             ("trigger.offered" | "flow.canceled" | "flow.failed", ..) => {}
             ("trigger.fired", _, Some(name), None) => {
-                if let Some(fire_id) = data.fire_id {
-                    let data = data.data.map(|data| data.get().to_owned());
-                    self.fire(event.id, Fired { fire_id, name: name.into_owned(), at_ms: event.id.ms, data });
+                if let (Some(fire_id), Some(at)) = (data.fire_id, data.at.and_then(|at| at.parse().ok())) {
+                    self.fire(Fired { fire_id, name: name.into_owned(), at });
                 }
             }
-            ("trigger.processed", ..) => {
+            ("trigger.debounced", _, Some(name), _) => {
+                match (data.fire_id, data.due.and_then(|due| parse_time(&due))) {
+                    (Some(fire_id), Some(due_ms)) => {
+                        self.debounced.insert(name.into_owned(), Debounced { fire_id, due_ms })
+                    }
+                    // Nothing waits any more.
+                    _ => self.debounced.remove(&*name),
+                };
+            }
+            ("trigger.processed" | "trigger.failed", _, Some(name), _) => {
                 if let Some(fire_id) = data.fire_id {
-                    self.pending.remove(&fire_id);
+                    self.await_person(event, &name, &fire_id, data.manual);
+                }
+            }
+            ("trigger.started" | "trigger.dismissed", ..) => {
+                self.starts.retain(|start| {
+                    Some(&start.fire_id) != data.fire_id.as_ref() || Some(&start.flow_name) != data.flow_name.as_ref()
+                });
+            }
+            (event_type, _, Some(name), _) if self.registry.apply(event_type, &name, event.data) => {
+                if event_type == "trigger.removed" {
+                    self.debounced.remove(&*name);
+                    self.starts.retain(|start| start.trigger_name != *name);
                 }
             }
             _ => self.has_others = true,
@@ -250,22 +332,36 @@ impl Compact for Board {
         });
         let snapshot = Snapshot {
             awaits: awaits.collect(),
-            recent: self.recent.iter().map(|(id, fired)| (id.to_string(), fired.clone())).collect(),
-            pending: self.pending.values().cloned().collect(),
+            recent: self.recent.clone(),
+            debounced: self.debounced.clone(),
+            starts: self.starts.clone(),
+            registry: self.registry.clone(),
         };
         serde_json::to_string(&snapshot).unwrap_or_default()
     }
 
     fn from_json(json: &str) -> Option<Self> {
-        let Snapshot { awaits, recent, pending } = serde_json::from_str(json).ok()?;
-        let mut board = Board::default();
+        let Snapshot { awaits, recent, debounced, starts, registry } = serde_json::from_str(json).ok()?;
+        let mut board = Board { recent, debounced, starts, registry, ..Board::default() };
         for OpenSnapshot { run_id, await_id, name, is_unnamed, deadline } in awaits {
             board.open(&run_id, &await_id, &name, !is_unnamed, deadline.and_then(|at| parse_time(&at)));
         }
-        for (id, fired) in recent {
-            board.remember(id.parse().ok()?, fired);
-        }
-        board.pending = pending.into_iter().map(|fired| (fired.fire_id.clone(), fired)).collect();
         Some(board)
+    }
+}
+
+/// Ids as text.
+mod id_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::event::EventId;
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(super) fn serialize<S: Serializer>(id: &EventId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventId, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
