@@ -122,30 +122,72 @@ export interface EventMap {
   'trigger.disabled': { reason?: string } | undefined
   /** A trigger was removed. */
   'trigger.removed': { reason?: string } | undefined
-  /** A flow subscribed to a trigger. `auto` starts a run at each firing, `manual` only records it. */
-  'trigger.subscribed': { flowName: string; mode?: 'auto' | 'manual' }
+  /**
+   * A flow subscribed to a trigger. `auto` starts a run at each firing, `manual` lets a person start it, with `function`
+   * the flow's definition says each time. `isDefined`: by the flow's definition. `plan`: what a run of it does.
+   */
+  'trigger.subscribed': { flowName: string; mode?: 'auto' | 'manual' | 'function'; isDefined?: boolean; plan?: unknown }
   /** A flow no longer subscribes to a trigger. */
   'trigger.unsubscribed': { flowName: string }
   /**
-   * A trigger fired. `scheduledTime` (ISO 8601) is the instant that was due, `userId` who ran it by hand. In the stream of a run:
-   * the await `awaitId` has its answer, `data`.
+   * A trigger fired. In the trigger's own stream with its payload (`payloadNotKept`: it had one), the flows that it is for,
+   * and `userId`, who fired it by hand; `scheduledTime` (ISO 8601) is the instant that was due. In the stream of all
+   * triggers `at` is the id of that event. In the stream of a run: the await `awaitId` has its answer, `data`.
    */
   'trigger.fired': {
     fireId?: string
     payload?: unknown
+    payloadNotKept?: boolean
+    flows?: Array<{ flowName: string; mode: 'auto' | 'manual' }>
+    at?: string
     scheduledTime?: string
     userId?: string
     awaitId?: string
     data?: unknown
   }
+  /** A trigger was fired, and fires at `due` (ISO 8601) if nothing else comes. */
+  'trigger.debounced': {
+    fireId?: string
+    due?: string
+    payload?: unknown
+    flows?: Array<{ flowName: string; mode: 'auto' | 'manual' }>
+    userId?: string
+  }
+  /** A request came to a webhook: what was made of it, and what is needed to check it again. No credentials. */
+  'trigger.delivered': Delivery
   /** An await was offered an answer, which its step has to judge. */
   'trigger.offered': { awaitId: string; offerId: string; data?: unknown }
-  /** A firing was handed to every subscribed flow, and to `awaits` awaits of its name. */
-  'trigger.processed': { fireId: string; runs?: Array<{ flowName: string; runId: string }>; awaits?: number }
+  /** A firing was handed to every subscribed flow, and to `awaits` awaits of its name; `manual`: flows that a person starts. */
+  'trigger.processed': {
+    fireId: string
+    runs?: Array<{ flowName: string; runId: string }>
+    awaits?: number
+    manual?: string[]
+  }
+  /** A person started the run that a firing left to a person. */
+  'trigger.started': { fireId: string; flowName: string; runId: string; userId?: string }
+  /** A person decided that the run does not start. */
+  'trigger.dismissed': { fireId: string; flowName: string; userId?: string; reason?: string }
   /** A firing that was due did not happen, or an await did not take what it was offered, and why. */
-  'trigger.skipped': { reason: string; fireId?: string; scheduledTime?: string; awaitId?: string; offerId?: string }
+  'trigger.skipped': {
+    reason: string
+    fireId?: string
+    payload?: unknown
+    payloadNotKept?: boolean
+    scheduledTime?: string
+    userId?: string
+    awaitId?: string
+    offerId?: string
+  }
   /** A firing could not be processed. */
-  'trigger.failed': { error: string; stack?: string; fireId?: string }
+  'trigger.failed': {
+    fireId?: string
+    error?: string
+    stack?: string
+    runs?: Array<{ flowName: string; runId: string }>
+    awaits?: number
+    manual?: string[]
+  }
   /**
    * A run waits for a trigger, until `deadline` (ISO 8601) if there is one. `conditional`: its step judges what it is
    * offered.
@@ -1198,8 +1240,11 @@ export interface FlowDefinition {
    * not wait for them: it is complete when no step is queued, runs or awaits something.
    */
   accepts?: string[]
-  /** The triggers that start a run of it. Recorded; nothing acts on it in this version. */
-  triggers?: { subscribe: string[]; mode?: 'auto' | 'manual' }
+  /**
+   * The triggers that start a run of it, with the payload as its input. `mode`: `'auto'` (default); `'manual'`: a person
+   * starts the run ({@link TriggerEngine.pending}); or a function that says so for each firing.
+   */
+  triggers?: { subscribe: string[]; mode?: SubscriptionMode }
 }
 
 /** A step that is to be run, as a queue holds it. */
@@ -1302,26 +1347,293 @@ export class FlowEngine {
 
 // ------------------------------------------------------------------ triggers and awaits
 
+/**
+ * The payloads of your triggers by name, for {@link TriggerEngine.emit}. Empty here; add yours:
+ *
+ * @example
+ * ```ts
+ * declare module 'nuxt-queue-core' {
+ *   interface TriggerMap {
+ *     'user.created': { userId: string; email: string }
+ *   }
+ * }
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: users add to it
+export interface TriggerMap {}
+
+/** A name of {@link TriggerMap}, or any other. */
+export type TriggerName = (keyof TriggerMap & string) | (string & {})
+
+/** What a trigger of this name is fired with: `unknown` if {@link TriggerMap} does not say. */
+export type TriggerPayload<N extends string> = N extends keyof TriggerMap ? TriggerMap[N] : unknown
+
+/** The arguments of a firing behind the name: a payload that may be missing may be left out. */
+export type FireArguments<N extends string, O> = undefined extends TriggerPayload<N>
+  ? [payload?: TriggerPayload<N>, options?: O]
+  : [payload: TriggerPayload<N>, options?: O]
+
+/** What a flow makes of a firing: see {@link SubscriptionMode}. */
+export type SubscriptionChoice = 'auto' | 'manual' | 'skip'
+
+/**
+ * What happens when a trigger fires that a flow subscribes to: `'auto'`: a run starts; `'manual'`: a person may start it;
+ * or a function that says so, or `'skip'`, for each firing. A function is code: it decides where the trigger is fired.
+ */
+export type SubscriptionMode =
+  | 'auto'
+  | 'manual'
+  // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
+  | ((payload: any, firing: { triggerName: string; flowName: string }) => SubscriptionChoice | Promise<SubscriptionChoice>)
+
+/** What the functions of a trigger are told beside the payload. */
+export interface TriggerContext {
+  /** The trigger. */
+  triggerName: string
+  /** The request, for a webhook: headers by lower-case name, without credentials. */
+  headers?: Record<string, string>
+  /** The parts of the path that the endpoint names, for a webhook. */
+  params?: Record<string, string>
+  /** What follows the path, by name, for a webhook. */
+  query?: Record<string, string>
+}
+
+/**
+ * What starts runs and answers awaits. Everything but `schema`, functions and secrets is an event, known to all
+ * instances; those stay in the process that registers it.
+ *
+ * @example
+ * ```ts
+ * await core.triggers.register({
+ *   name: 'order.paid',
+ *   type: 'webhook',
+ *   endpoint: { path: '/webhooks/stripe', auth: { type: 'signature', provider: 'stripe', secretRef: 'STRIPE_SECRET' } },
+ *   config: { rateLimit: { max: 100, window: '1m' } },
+ * })
+ * ```
+ */
+export interface TriggerDefinition {
+  /** Its name, unlike that of any other; 1 to 255 bytes. */
+  name: string
+  /**
+   * What fires it: `event`: {@link TriggerEngine.emit}; `webhook`: a request; `manual`: a person, through
+   * {@link TriggerEngine.execute}. `schedule` is refused in this version.
+   */
+  type: 'event' | 'webhook' | 'schedule' | 'manual'
+  /** `'flow'`: it starts runs. `'run'`: it answers awaits, and no flow can subscribe to it. Default: both. */
+  scope?: 'flow' | 'run'
+  /** A name for people. */
+  displayName?: string
+  /** What it is about, for people. */
+  description?: string
+  /** Where it comes from, for people. */
+  source?: string
+  /** For those who look for it. */
+  tags?: string[]
+  /** What its payload has to be. Anything else is refused, with every issue; what the schema makes of it goes on. */
+  schema?: StandardSchema
+  /** Makes another payload of it, behind `schema` and `config.filter`. What comes of it has to be JSON. */
+  // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
+  transform?: (payload: any, context: TriggerContext) => unknown
+  /** Where the requests of a webhook arrive. */
+  endpoint?: WebhookEndpoint
+  /** How it is shown. `form`: the fields of a manual one, for a UI: `{ name, type?, label?, required?, … }`. */
+  ui?: { icon?: string; color?: string; form?: FormField[] }
+  /** What becomes of a firing. */
+  config?: FiringConfig
+}
+
+/** A field of a form. A UI may know more members than these. */
+export interface FormField {
+  /** The member of the payload. If the trigger's schema can be read as JSON Schema, it has to be one of its properties. */
+  name: string
+  /** What it is, as the UI calls it. */
+  type?: string
+  /** For people. */
+  label?: string
+  /** Whether it has to be filled in. */
+  required?: boolean
+  /** What else the UI knows: JSON. */
+  [member: string]: unknown
+}
+
+/** What becomes of a firing. */
+export interface FiringConfig {
+  /**
+   * Whether payloads, and the bodies of requests, are part of the record. Default true. Without it a payload is only in
+   * the runs that it starts and the awaits that it answers: nobody can retry it, and if the process dies in the middle of
+   * a firing it fails, unless it is fired again with its `idempotencyKey` (as providers do with requests).
+   */
+  persistData?: boolean
+  /** How long firings are kept, in days. Default 30. An `idempotencyKey` is forgotten with its firing, and after 7 days. */
+  retentionDays?: number
+  /** At most `max` firings in any `window` (milliseconds or text such as `'1m'`), on all instances together. */
+  rateLimit?: { max: number; window: number | string }
+  /** Firings whose payloads have the same value at `key` (such as `'order.id'`) within `window` are one. */
+  deduplicate?: { key: string; window: number | string }
+  /** Only the last firing counts after which it was quiet for so long: milliseconds, or text. */
+  debounce?: number | string
+  /** Which payloads are meant, behind the schema. Others are recorded as skipped. */
+  // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
+  filter?: (payload: any, context: TriggerContext) => boolean | Promise<boolean>
+}
+
+/** Where the requests of a webhook arrive, and which are taken. */
+export interface WebhookEndpoint {
+  /** The path of the URL, such as `'/webhooks/stripe'`; `:name` stands for any one segment. */
+  path: string
+  /** Default `'POST'`. With `'GET'` the query is the payload. */
+  method?: string
+  /** How requests are checked. Default: not at all, anybody may fire it. */
+  auth?: WebhookAuth
+  /** The largest body, in bytes. Default 1 MiB. */
+  maxBodyBytes?: number
+}
+
+/**
+ * How the requests of a webhook are checked, by their raw bytes and in constant time. Secrets appear in no event, log or
+ * error.
+ */
+export interface WebhookAuth {
+  /**
+   * `signature`: an HMAC over the body, as `provider` or the other members say; `bearer`, `apikey`, `basic` (the secret is
+   * `user:password`): credentials in the request; `ip`: the sender's address alone; `custom`: `verify`.
+   */
+  type: 'signature' | 'bearer' | 'apikey' | 'basic' | 'ip' | 'custom'
+  /** Who signs it. `svix` is the same as `standard-webhooks`. */
+  provider?: 'stripe' | 'github' | 'slack' | 'standard-webhooks' | 'svix' | 'shopify'
+  /** The secret, or several of which any may fit, while one takes the place of another. Stays in this process. */
+  secret?: string | string[]
+  /**
+   * The name of the secret, which each process resolves: by {@link TriggerConfig.resolveSecret}, or the environment
+   * variable of this name.
+   */
+  secretRef?: string
+  /** Of a signature of one's own, or an API key (default `x-api-key`): its header. */
+  header?: string
+  /** The query parameter of an API key, in place of a header. */
+  query?: string
+  /** Of a signature of one's own. Default `'sha256'`. */
+  algorithm?: 'sha1' | 'sha256' | 'sha512'
+  /** Of a signature of one's own. Default `'hex'`. */
+  encoding?: 'hex' | 'base64'
+  /** Of a signature of one's own: what stands before it, such as `'sha256='`. */
+  prefix?: string
+  /**
+   * Of a signature of one's own: what is signed. Default `'{body}'`. Other parts are `{timestamp}`, `{id}`, `{method}` and
+   * `{path}`. Without a timestamp or an id in it, a request that is sent again can't be told from another.
+   */
+  payload?: string
+  /** Of a signature of one's own: the header of `{timestamp}`, in seconds since the Unix epoch. */
+  timestampHeader?: string
+  /** The header that names a delivery: what comes again under it is answered, and fires nothing. */
+  idHeader?: string
+  /** How far a signed timestamp may be from now, both ways. Default 300. */
+  toleranceSeconds?: number
+  /** Addresses and CIDR ranges (IPv4, IPv6) that requests may come from, for `ip` and beside any other check. */
+  allow?: string[]
+  /**
+   * How many proxies of your own stand before the server, each of which adds to `X-Forwarded-For`. Default 0: the address
+   * is that of the connection.
+   */
+  trustedProxies?: number
+  /** For `custom`: whether a request is genuine. What it throws counts as no. */
+  verify?: (request: WebhookRequest) => boolean | Promise<boolean>
+}
+
+/** A trigger as it is registered. `schema` and functions only if this process has them; never a secret. */
+export interface RegisteredTrigger extends TriggerDefinition {
+  /** Whether it fires. */
+  enabled: boolean
+  /** The flows that subscribe to it; `function`: the flow's definition says each time. */
+  subscribers: Array<{ flowName: string; mode: 'auto' | 'manual' | 'function' }>
+}
+
 /** One firing of a trigger. */
 export interface Firing {
   /** Its id. */
   fireId: string
   /** The trigger. */
   triggerName: string
-  /** `processed`: everyone who waited for it has it. */
+  /**
+   * `processed`: every flow that subscribes has its run, and everyone who waited for it has it. `fired`: not yet; so stays
+   * one that is debounced. `failed`: some flow has no run. `skipped`: it had no effect.
+   */
   status: 'fired' | 'processed' | 'failed' | 'skipped'
   /** When it fired, ISO 8601. */
   timestamp: string
-  /** Its payload. */
+  /** Its payload, as schema and `transform` made it. */
   data?: unknown
-  /** The runs that it started; none in this version. */
+  /** The runs that it started. */
   runs: Array<{ flowName: string; runId: string }>
-  /** The runs that waited for it, by id. */
+  /** The runs that waited for it, by id; only in the answer to the call that fired it. */
   resumed: string[]
   /** The instant that was due, ISO 8601. */
   scheduledTime?: string
+  /** Who fired it by hand. */
+  userId?: string
   /** Why it was skipped or failed. */
   reason?: string
+  /** When a trigger with a rate limit can fire again, in milliseconds from now. */
+  retryAfter?: number
+}
+
+/** Options of {@link TriggerEngine.emit}. */
+export interface EmitTriggerOptions {
+  /**
+   * A second call with the same key fires nothing and gives the first firing; if that was left unfinished, it is
+   * finished. Remembered for 7 days, or as long as the trigger's firings are kept.
+   */
+  idempotencyKey?: string
+}
+
+/** A run that a person may start. */
+export interface PendingStart {
+  /** The firing. */
+  fireId: string
+  /** The trigger. */
+  triggerName: string
+  /** The flow. */
+  flowName: string
+  /** Since when, ISO 8601. */
+  since: string
+}
+
+/** A request that came to a webhook, and what was made of it. */
+export interface Delivery {
+  /** Its id in the ledger. */
+  deliveryId: string
+  /**
+   * `accepted`: it fired the trigger. `repeated`: it had come before. `refused`: it is genuine, and could not fire.
+   * `rejected`: it is not known to be genuine.
+   */
+  verdict: 'accepted' | 'repeated' | 'refused' | 'rejected'
+  /** Why it was not accepted. The sender is not told. */
+  reason?: string
+  /** The status that the sender was answered with. */
+  status: number
+  /** The id that the provider gave it. */
+  providerId?: string
+  /** The firing, if there is one. */
+  fireId?: string
+  /** `'POST'`, … */
+  method: string
+  /** The path, without the query. */
+  path: string
+  /** What follows the path, by name, unless that may hold credentials. */
+  query?: Record<string, string>
+  /** What is needed to check it again; no credentials. */
+  headers?: Record<string, string>
+  /** The sender's address. */
+  ip?: string
+  /** How long the body was. */
+  bytes: number
+  /** The SHA-256 of the body, in hexadecimal digits. */
+  sha256: string
+  /** The body, if `config.persistData` is not false and it fits into an event. */
+  body?: string
+  /** The same in Base64, for a body that is not UTF-8. */
+  bodyBase64?: string
 }
 
 /** A request over HTTP, whatever the server's framework. */
@@ -1351,10 +1663,14 @@ export interface WebhookResponse {
 }
 
 /**
- * Fires triggers and answers awaits, as `triggers` of what {@link open} gives.
+ * Registers and fires triggers and answers awaits, as `triggers` of what {@link open} gives.
  *
  * @example
  * ```ts
+ * await core.triggers.register({ name: 'user.created', type: 'event' })
+ * await core.triggers.subscribe('user.created', 'welcome')
+ * const { runs } = await core.triggers.emit('user.created', { userId: '7' })
+ *
  * const [pending] = await core.triggers.awaits(runId)
  * if (pending) await core.triggers.resolveAwait(runId, pending.awaitId, { approved: true })
  * ```
@@ -1363,15 +1679,131 @@ export class TriggerEngine {
   private constructor()
 
   /**
-   * Fires a trigger by name. Every run that awaits the name, with `ctx.flow.await` or `ctx.await.event`, gets the payload.
+   * Registers a trigger, or gives it another definition. Registering what is registered already records nothing, so do it
+   * at each start. All instances hear of it.
+   *
+   * @throws `NQ_CONFIG` with everything that keeps it from working, `NQ_VALIDATION` for members of a wrong type.
+   */
+  register(definition: TriggerDefinition): Promise<void>
+
+  /**
+   * Replaces members of a trigger's definition, each as a whole; `null` removes one.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown trigger; otherwise as {@link TriggerEngine.register}.
+   */
+  update(
+    name: string,
+    changes: { [M in keyof Omit<TriggerDefinition, 'name'>]?: TriggerDefinition[M] | null },
+  ): Promise<void>
+
+  /**
+   * Lets a trigger fire again.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown trigger.
+   */
+  enable(name: string): Promise<void>
+
+  /**
+   * Keeps a trigger from firing, until it is enabled. Whoever fires it gets a firing that is `skipped`; a webhook answers
+   * 404.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown trigger.
+   */
+  disable(name: string): Promise<void>
+
+  /** Removes a trigger and all subscriptions to it. What it fired stays on record. Whether it was there. */
+  remove(name: string): Promise<boolean>
+
+  /** A trigger, as far as this process has heard. */
+  get(name: string): RegisteredTrigger | undefined
+
+  /** All triggers, or those of a type, a scope or a tag, by name, as far as this process has heard. */
+  list(filter?: { type?: TriggerDefinition['type']; scope?: TriggerDefinition['scope']; tag?: string }): RegisteredTrigger[]
+
+  /**
+   * Lets a flow run whenever a trigger fires; the trigger may be registered later. {@link FlowDefinition.triggers} does the
+   * same for a flow's lifetime in the code.
+   *
+   * @param options `mode`: see {@link SubscriptionMode}; default `'auto'`.
+   * @throws `NQ_NOT_FOUND` if the flow is defined nowhere; `NQ_VALIDATION` if the two don't go together.
+   */
+  subscribe(triggerName: string, flowName: string, options?: { mode?: SubscriptionMode }): Promise<void>
+
+  /** Ends a subscription. Whether it was there. */
+  unsubscribe(triggerName: string, flowName: string): Promise<boolean>
+
+  /**
+   * Fires a trigger by name: each flow that subscribes gets a run, exactly one, and every run that awaits the name, with
+   * `ctx.flow.await` or `ctx.await.event`, gets the payload. A name that nobody registered only answers awaits.
    *
    * @param payload JSON.
-   * @param options `idempotencyKey`: a second call with the same key fires nothing and gives the first firing.
-   * Remembered for 7 days.
-   * @throws `NQ_INVALID_EVENT` for a payload that JSON can't hold; `NQ_UNAVAILABLE` if store or queue can't be reached
-   * (if only the queue, the firing is recorded and takes effect later by itself).
+   * @throws `NQ_INVALID_EVENT` for a payload that JSON can't hold, `NQ_VALIDATION` for one that the schema refuses;
+   * `NQ_CONFIG` if the trigger has code that this process does not have; `NQ_UNAVAILABLE` if store or queue can't be
+   * reached (if only the queue, the firing is recorded and takes effect later by itself).
    */
-  emit(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<Firing>
+  emit<N extends TriggerName>(name: N, ...payload: FireArguments<N, EmitTriggerOptions>): Promise<Firing>
+
+  /**
+   * Fires a registered trigger by hand, of any type.
+   *
+   * @param options `userId`: who does it, as part of the record.
+   * @throws `NQ_NOT_FOUND` for an unknown trigger; otherwise as {@link TriggerEngine.emit}.
+   */
+  execute<N extends TriggerName>(
+    name: N,
+    ...payload: FireArguments<N, EmitTriggerOptions & { userId?: string }>
+  ): Promise<Firing>
+
+  /**
+   * The firings of a trigger, latest first, as far back as they are kept.
+   *
+   * @param options `limit`: at most so many, from 1 on; default: all. `status`: only those.
+   */
+  runs(name: string, options?: { limit?: number; status?: Firing['status'] }): Promise<Firing[]>
+
+  /** How many firings of a trigger, or of all that are registered, are on record. */
+  stats(name?: string): Promise<{ total: number; byStatus: Partial<Record<Firing['status'], number>> }>
+
+  /**
+   * Lets a firing that failed or was skipped have its effect after all, with its recorded payload.
+   *
+   * @throws `NQ_NOT_FOUND` for an unknown firing, `NQ_CONFLICT` for one that has had its effect, `NQ_VALIDATION` if its
+   * payload is not kept.
+   */
+  retry(fireId: string): Promise<Firing>
+
+  /** The runs that wait for a person to start them, oldest first. */
+  pending(filter?: { triggerName?: string; flowName?: string }): Promise<PendingStart[]>
+
+  /**
+   * Starts a run that waits for a person. A second call starts no second run.
+   *
+   * @throws `NQ_NOT_FOUND` if no such run waits, or not any more.
+   */
+  start(fireId: string, flowName: string, options?: { userId?: string }): Promise<{ runId: string }>
+
+  /**
+   * Lets a run that waits for a person never start.
+   *
+   * @throws `NQ_NOT_FOUND` if no such run waits, or not any more.
+   */
+  dismiss(fireId: string, flowName: string, options?: { userId?: string; reason?: string }): Promise<void>
+
+  /**
+   * The requests that came to a webhook, latest first. Of those that are `rejected`, which anybody can send, only the
+   * latest few hundred are kept.
+   */
+  deliveries(name: string, options?: { limit?: number; verdict?: Delivery['verdict'] }): Promise<Array<Delivery & { timestamp: string }>>
+
+  /**
+   * Handles a recorded request once more, as of its arrival: after a mended secret, schema or `transform`. What has fired
+   * already fires nothing, unless `again` is true.
+   *
+   * @returns As {@link TriggerEngine.handleWebhook}.
+   * @throws `NQ_NOT_FOUND` for an unknown delivery; `NQ_VALIDATION` if its body is not kept, or it was rejected by
+   * credentials, which are never kept.
+   */
+  redeliver(deliveryId: string, options?: { again?: boolean }): Promise<WebhookResponse>
 
   /**
    * What a run waits for, oldest first.
@@ -1400,32 +1832,26 @@ export class TriggerEngine {
   cancelAwait(runId: string, awaitId: string, reason?: string): Promise<boolean>
 
   /**
-   * Answers a request to a URL from {@link WorkerContext.await | ctx.await.getWebhookUrl()}. Let your server pass it every request
-   * to `/api/_triggers/await/…`. It never rejects because of what a sender sends.
+   * Answers a request to a webhook, or to a URL from {@link WorkerContext.await | ctx.await.getWebhookUrl()}. It never rejects
+   * because of what a sender sends, and never says what was wrong with credentials: that stands in the ledger
+   * ({@link TriggerEngine.deliveries}).
    *
    * | status | when |
    * |---|---|
-   * | 200 | the await has its answer, or its step judges it |
-   * | 400, 415 | the body is not JSON, or is not said to be |
-   * | 404 | the path is another, or the token is not one of ours |
-   * | 405 | the method is not POST |
+   * | 200 | it has fired (`accepted`), came before (`repeated`) or is not meant (`skipped`); the await has its answer, or its step judges it |
+   * | 400 | the body can't be read, or the schema refuses it |
+   * | 401 | it is not known to be genuine |
+   * | 404 | there is no such webhook, or it is disabled; the token of an await is not one of ours |
+   * | 405 | the method is another |
    * | 409 | the await was answered before, or is no longer waited for |
-   * | 410 | the run has ended, or is gone |
-   * | 413 | the body is over 1 MiB |
-   * | 503 | the step does not wait yet: send it again |
+   * | 410 | the run of the await has ended, or is gone |
+   * | 413 | the body is too large |
+   * | 415 | the body is neither JSON nor a form nor text |
+   * | 429 | the rate limit; `retry-after` says how many seconds |
+   * | 503 | this process does not know the secret or the code of the webhook, or the step does not await yet: send it again |
    *
-   * @throws `NQ_CONFIG` without a secret (see {@link TriggerConfig.secret}), `NQ_VALIDATION` for a malformed request
-   * object, `NQ_UNAVAILABLE` if the store can't be reached.
-   * @example
-   * ```ts
-   * export default defineEventHandler(async (event) => {
-   *   const body = (await readRawBody(event, false)) ?? new Uint8Array()
-   *   const answer = await core.triggers.handleWebhook({ method: event.method, path: event.path, headers: getHeaders(event), body })
-   *   setResponseStatus(event, answer.status)
-   *   setResponseHeaders(event, answer.headers)
-   *   return answer.body
-   * })
-   * ```
+   * @throws `NQ_CONFIG` without a secret for URLs of awaits (see {@link TriggerConfig.secret}), `NQ_VALIDATION` for a
+   * malformed request object, `NQ_UNAVAILABLE` if the store can't be reached.
    */
   handleWebhook(request: WebhookRequest): Promise<WebhookResponse>
 }
@@ -1630,6 +2056,11 @@ export interface TriggerConfig {
    * or error. With another secret, URLs that were given out before no longer work.
    */
   secret?: string
+  /**
+   * Finds the secret of a webhook by its name ({@link WebhookAuth.secretRef}), or several, of which any may fit. Asked for
+   * each request. Default: the environment variable of this name.
+   */
+  resolveSecret?: (name: string) => string | string[] | undefined | Promise<string | string[] | undefined>
 }
 
 /** The queues of steps. */
@@ -1736,8 +2167,10 @@ export interface QueueCore {
   readonly triggers: TriggerEngine
   /** Logs of runs. */
   readonly logs: Logs
+  /** The same as {@link TriggerEngine.register} of {@link QueueCore.triggers}. */
+  registerTrigger(definition: TriggerDefinition): Promise<void>
   /** The same as {@link TriggerEngine.emit} of {@link QueueCore.triggers}. */
-  emitTrigger(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<Firing>
+  emitTrigger<N extends TriggerName>(name: N, ...payload: FireArguments<N, EmitTriggerOptions>): Promise<Firing>
 
   /**
    * Runs steps of a queue in this process: of all flows, in memory those of this core, on Redis those of all instances,

@@ -4,8 +4,8 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { LogEntry, QueueConfig, StoreOptions } from '../index.js'
-import { AWAIT_PATH } from './await-webhook.js'
+import type { LogEntry, QueueConfig, StoreOptions, TriggerConfig } from '../index.js'
+import { AWAIT_PATH } from './trigger/await-webhook.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
@@ -20,6 +20,7 @@ const url: Check = (value, name) => {
   const isUrl = typeof value === 'string' && URL.canParse(value) && !/[?#]/.test(value)
   expect(isUrl, value, name, 'a URL such as "https://app.example.com", without query')
 }
+const functionOf: Check = (value, name) => expect(typeof value === 'function', value, name, 'a function')
 const duration: Check = (value, name) => {
   try {
     toDuration(value as string, name)
@@ -32,7 +33,7 @@ const level = oneOf('debug', 'info', 'warn', 'error')
 const CONFIG = object({
   eventStore: any,
   flows: object({ suspendAfter: duration }),
-  triggers: object({ enabled: flag, baseUrl: url, secret }),
+  triggers: object({ enabled: flag, baseUrl: url, secret, resolveSecret: functionOf }),
   jobs: object({ prefix: text, stallTimeout: duration }),
   state: object({ provider: oneOf('eventStore', 'redis', 'dual') }),
   logging: object({
@@ -59,6 +60,8 @@ export interface CoreOptions {
   awaitUrl: string
   /** What tokens are signed with. Throws `NQ_CONFIG` if there is nothing that all instances know. */
   secret: () => string | Uint8Array
+  /** Finds the secrets of webhooks. */
+  resolveSecret: TriggerConfig['resolveSecret']
 }
 
 /** Reads a config, or throws `NQ_CONFIG`. */
@@ -80,6 +83,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     logLevel: logging?.level,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
+    resolveSecret: triggers?.resolveSecret,
     secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
   }
 }

@@ -13,6 +13,8 @@ import type { FlowSchemas } from './flow-definition.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
 import { Sweeper } from './sweeper.js'
 import type { Timers } from './timers.js'
+import { Registrations } from './trigger/registrations.js'
+import { LocalCode } from './trigger/trigger-code.js'
 import { warn } from './warn.js'
 
 export interface EngineOptions {
@@ -42,6 +44,9 @@ export class Engine {
   readonly schemas = new Map<string, FlowSchemas>()
   /** The handlers of each worker that is open, by queue. */
   readonly handlers = new Map<string, Set<ReadonlyMap<string, StepHandler>>>()
+  /** The code of triggers and subscriptions in this process. */
+  readonly code = new LocalCode()
+  readonly registrations: Registrations
   readonly deadlines: Deadlines
   readonly sweeper: Sweeper
   #dispatcher: Dispatcher | undefined
@@ -52,6 +57,7 @@ export class Engine {
     this.flows = new FlowCalls(bridgeOf(options.store))
     this.deadlines = new Deadlines(this)
     this.sweeper = new Sweeper(this)
+    this.registrations = new Registrations(this)
   }
 
   /** The handler of a step, whichever worker of its queue has it. */
@@ -151,6 +157,7 @@ export class Engine {
     this.#closed = true
     this.deadlines.stop()
     this.sweeper.stop()
+    this.registrations.stop()
     await this.activity.quiet()
     await this.#dispatcher?.close()
   }

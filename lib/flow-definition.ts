@@ -5,8 +5,9 @@
 
 import type { Backoff, FlowDefinition } from '../index.js'
 import { toDuration } from './duration.js'
-import { checkKnown, checkObject, invalid } from './query.js'
+import { checkKnown, checkName, checkObject, invalid } from './query.js'
 import { checkSchema } from './schema.js'
+import { modeName } from './trigger/mode.js'
 
 /** The schemas of a flow. They are code: they stay in the process. */
 export interface FlowSchemas {
@@ -28,7 +29,8 @@ export function readFlow(flow: FlowDefinition): { packed: object; schemas: FlowS
   const schemas = new Map<string, unknown>()
   const { schema: entrySchema, ...entry } = checkKnown(flow.entry, 'entry', ENTRY)
   checkObject(flow.steps, 'steps')
-  if (flow.triggers !== undefined) checkKnown(flow.triggers, 'triggers', TRIGGERS)
+  const { triggers, ...others } = flow
+  if (triggers !== undefined) checkTriggers(triggers)
   keep(schemas, entry.step, entrySchema, 'entry.schema')
   const steps = Object.entries(flow.steps).map(([name, step]) => {
     const { schema, backoff, ...rest } = checkKnown(step, `steps.${name}`, STEP)
@@ -38,8 +40,15 @@ export function readFlow(flow: FlowDefinition): { packed: object; schemas: FlowS
   // No assignment: a step may have any name.
   // An entry of which there is no more to say need not stand among the steps.
   if (!Object.hasOwn(flow.steps, entry.step)) steps.push([entry.step, { queue: entry.queue }])
-  const packed = { ...flow, entry, steps: Object.fromEntries(steps) }
+  const packed = { ...others, entry, steps: Object.fromEntries(steps) }
   return { packed, schemas: { entry: entrySchema ?? schemas.get(entry.step), steps: schemas } }
+}
+
+function checkTriggers(triggers: NonNullable<FlowDefinition['triggers']>): void {
+  const { subscribe, mode } = checkKnown(triggers, 'triggers', TRIGGERS)
+  if (!Array.isArray(subscribe)) throw invalid('triggers.subscribe', subscribe, 'an array of names of triggers')
+  for (const [index, name] of subscribe.entries()) checkName(name, `triggers.subscribe[${index}]`)
+  modeName(mode)
 }
 
 function keep(schemas: Map<string, unknown>, step: string, schema: unknown, name: string): void {

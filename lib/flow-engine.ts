@@ -24,6 +24,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     const { packed, schemas } = readFlow(flow)
     this.#engine.flows.define(packed, replace)
     this.#engine.schemas.set(flow.name, schemas)
+    this.#engine.registrations.add(flow)
   }
 
   async start(flowName: string, input?: unknown, options: surface.StartOptions = {}): Promise<{ runId: string }> {

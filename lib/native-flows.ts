@@ -2,7 +2,7 @@
  * The calls of the native flow engine: JSON over and JSON back.
  */
 
-import type { RunStatus, StepJob } from '../index.js'
+import type { Delivery, Firing, PendingStart, RunStatus, StepJob, TriggerDefinition } from '../index.js'
 import type { NativeFlows } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { rethrowing, unwrap } from './errors.js'
@@ -95,6 +95,30 @@ export interface Debt extends Jobs {
   note: string
 }
 
+/** What was fired, and what it led to. */
+interface FiredAnswer extends Jobs {
+  fireId: string
+  triggerName: string
+  timestamp: string
+  status: Firing['status']
+  runs: Array<{ flowName: string; runId: string }>
+  /** The runs that awaited it. */
+  runIds: string[]
+  /** Why a run could not take it. */
+  refused?: string
+  reason?: string
+  retryAfterMs?: number
+  /** It was fired before. */
+  repeated: boolean
+}
+
+/** A trigger as the native side knows it. */
+export interface KnownTrigger {
+  definition: Omit<TriggerDefinition, 'schema' | 'transform'> & { code?: string[]; [member: string]: unknown }
+  enabled: boolean
+  subscribers: Array<{ flowName: string; mode: 'auto' | 'manual' | 'function' }>
+}
+
 /** What each method takes and gives. */
 interface Calls {
   start: [{ flow: string; runId?: string; input?: Json; triggeredBy?: string }, Jobs & { runId: string }]
@@ -154,10 +178,39 @@ interface Calls {
   owed: [{ olderThanMs: number }, Debt[]]
   handedOver: [{ runId: string }, null]
   fire: [
-    { name: string; payload?: Json; idempotencyKey?: string },
-    /** `refused`: why a run could not take it. */
-    Jobs & { fireId: string; timestamp: string; runIds: string[]; refused?: string },
+    {
+      name: string
+      payload?: Json
+      idempotencyKey?: string
+      /** What functions said, by flow; `null`: nothing happens. */
+      modes?: Record<string, string | null>
+      userId?: string
+      /** Why it does not fire. */
+      skip?: string
+      /** What stands in the ledger of it. */
+      delivery?: Json
+    },
+    FiredAnswer,
   ]
+  registerTrigger: [{ definition: object }, boolean]
+  updateTrigger: [{ name: string; changes: object }, null]
+  enableTrigger: [{ name: string; enabled: boolean }, boolean]
+  removeTrigger: [{ name: string }, boolean]
+  subscribeFlow: [{ triggerName: string; flowName: string; mode: string }, null]
+  unsubscribeFlow: [{ triggerName: string; flowName: string }, boolean]
+  subscribeDefined: [{ flowName: string; triggers: string[]; mode: string }, null]
+  firings: [{ name: string; status?: string; limit?: number }, Array<Omit<Firing, 'resumed'>>]
+  triggerStats: [{ name?: string }, { total: number; byStatus: Partial<Record<Firing['status'], number>> }]
+  retryFiring: [{ fireId: string }, FiredAnswer]
+  pendingStarts: [Record<string, never>, PendingStart[]]
+  startPending: [
+    { fireId: string; flowName: string; userId?: string },
+    Jobs & { run: { flowName: string; runId: string } },
+  ]
+  dismissPending: [{ fireId: string; flowName: string; userId?: string; reason?: string }, null]
+  recordDelivery: [{ name: string; delivery: Json; rejected: boolean }, null]
+  deliveries: [{ name: string; verdict?: string; limit?: number }, Array<Delivery & { timestamp: string }>]
+  findDelivery: [{ deliveryId: string }, { name: string; delivery: Delivery & { timestamp: string } } | null]
   fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null }]
   follow: [Record<string, never>, { wake: AwaitRef[]; ended: string[]; next: number | null } | null]
   finishFirings: [{ olderThanMs: number }, Jobs & { runIds: string[] }]
@@ -189,6 +242,45 @@ export class FlowCalls {
     const packed = pack(request)
     const methods = this.#native as Methods
     return JSON.parse(unwrap(await this.#bridge.call((ticket) => methods[name](ticket, packed), background)))
+  }
+
+  /** Everything that keeps a trigger from working, as far as its data tells. */
+  triggerProblems(definition: object): string[] {
+    return rethrowing(() => this.#native.triggerProblems(JSON.stringify(definition)))
+  }
+
+  trigger(name: string): KnownTrigger | undefined {
+    const known = this.#native.trigger(name)
+    return known === null ? undefined : JSON.parse(known)
+  }
+
+  allTriggers(): KnownTrigger[] {
+    return JSON.parse(this.#native.allTriggers())
+  }
+
+  /** Grows with every change of triggers or subscriptions that this process hears of. */
+  triggerRevision(): number {
+    return this.#native.triggerRevision()
+  }
+
+  /** A new id, in the order of time. */
+  newId(): string {
+    return this.#native.newId()
+  }
+
+  /** Whether the definition of a flow is on record as subscribing to something. */
+  subscribes(flowName: string): boolean {
+    return this.#native.subscribes(flowName)
+  }
+
+  /** The webhook of a request's path: its trigger, or the methods that there are, or `null`. */
+  route(method: string, path: string): { name: string; params: Array<[string, string]> } | { allow: string[] } | null {
+    return JSON.parse(this.#native.route(method, path))
+  }
+
+  /** Reads what others have registered. */
+  async refreshTriggers(): Promise<void> {
+    unwrap(await this.#bridge.call((ticket) => this.#native.refreshTriggers(ticket)))
   }
 
   /** What {@link Debt.note} is about has been handed over. */

@@ -12,11 +12,14 @@ const RETRY_MS = 1000
 /** Follows the news until the store is closed. */
 export async function followNews(engine: Engine): Promise<void> {
   let failed = false
+  let isLoaded = false
   while (!engine.isClosed) {
     try {
       const news = await engine.flows.call('follow', {}, true)
       if (news === null) return
       failed = false
+      if (!isLoaded) engine.registrations.loaded()
+      isLoaded = true
       for (const { runId, awaitId } of news.wake) engine.executions.wake(runId, awaitId)
       for (const runId of news.ended) engine.executions.end(runId)
       engine.deadlines.expect(news.next)

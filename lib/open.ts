@@ -15,8 +15,8 @@ import { Logs } from './logs.js'
 import { followNews } from './news.js'
 import { onSettle } from './testing.js'
 import { type Timers, timersOf } from './timers.js'
-import { TriggerEngine } from './triggers.js'
-import { signToken } from './webhook-token.js'
+import { TriggerEngine } from './trigger/trigger-engine.js'
+import { signToken } from './trigger/webhook-token.js'
 import { QueueWorker } from './worker.js'
 
 /** Opens a core; documented in `index.d.ts`. */
@@ -46,7 +46,7 @@ class Core {
     })
     this.store = store
     this.flows = FlowEngine.of(this.#engine)
-    this.triggers = TriggerEngine.of(this.#engine, secret)
+    this.triggers = TriggerEngine.of(this.#engine, secret, options.resolveSecret)
     this.logs = new Logs(store, (runId) => this.#engine.streamOf(runId))
     this.#forgetClock = onSettle(clock, () => this.#engine.settled())
     void followNews(this.#engine)
@@ -67,7 +67,11 @@ class Core {
     return worker
   }
 
-  async emitTrigger(name: string, payload?: unknown, options?: { idempotencyKey?: string }): Promise<surface.Firing> {
+  async registerTrigger(definition: surface.TriggerDefinition): Promise<void> {
+    await this.triggers.register(definition)
+  }
+
+  async emitTrigger(name: string, payload?: unknown, options?: surface.EmitTriggerOptions): Promise<surface.Firing> {
     return await this.triggers.emit(name, payload, options)
   }
 

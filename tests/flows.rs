@@ -156,7 +156,8 @@ async fn a_name_is_defined_once_unless_it_is_replaced() {
 async fn a_second_start_with_one_id_is_the_same_run() {
     let desk = desk().await;
     desk.flows.define(definition(ONE_STEP), false).unwrap();
-    let options = StartOptions { run_id: Some("r".into()), triggered_by: Some("test".into()), ..StartOptions::default() };
+    let options =
+        StartOptions { run_id: Some("r".into()), triggered_by: Some("test".into()), ..StartOptions::default() };
     let first = desk.flows.start("f", None, options.clone()).await.unwrap();
     let second = desk.flows.start("f", Some("2"), options.clone()).await.unwrap();
     assert_eq!((first.is_repeated, second.is_repeated), (false, true));

@@ -13,7 +13,8 @@ use super::request::{AgeInput, Raw, ask, raw, text};
 use crate::event::{Field, NewEvent, format_time};
 use crate::flow::Job;
 use crate::trigger::{
-    Due, FireRequest, FiringStatus, FlowSubscription, Mode, Outcome, RegisteredTrigger, StartedRun, TriggerDefinition,
+    DeliveryRecord, Due, FireRequest, FiringStatus, FlowSubscription, Mode, Outcome, RegisteredTrigger, StartedRun,
+    TriggerDefinition,
 };
 
 #[derive(Deserialize)]
@@ -98,7 +99,33 @@ struct PendingInput {
 }
 
 #[derive(Deserialize)]
+struct DeliveryInput {
+    name: String,
+    delivery: Box<RawValue>,
+    rejected: bool,
+}
+
+#[derive(Deserialize)]
+struct DeliveriesInput {
+    name: String,
+    verdict: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DeliveryIdInput {
+    delivery_id: String,
+}
+
+#[derive(Deserialize)]
 struct Nothing {}
+
+#[derive(Serialize)]
+struct FoundOutput {
+    name: String,
+    delivery: DeliveryRecord,
+}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -219,6 +246,44 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn trigger_revision(&self) -> f64 {
         self.triggers.registry_revision() as f64
+    }
+
+    /// Whether the definition of a flow is on record as subscribing to something.
+    #[napi(catch_unwind)]
+    pub fn subscribes(&self, flow_name: String) -> bool {
+        self.triggers.subscribes(&flow_name)
+    }
+
+    /// A new id, in the order of time.
+    #[napi(catch_unwind)]
+    pub fn new_id(&self) -> String {
+        self.triggers.new_id()
+    }
+
+    /// Records a delivery that fires nothing.
+    #[napi(catch_unwind)]
+    pub fn record_delivery(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: DeliveryInput, flows, triggers| {
+            let recorded = triggers.record_delivery(&input.name, input.delivery.get(), input.rejected);
+            recorded.await.map(|()| "null".into())
+        })
+    }
+
+    /// The deliveries of a webhook, newest first.
+    #[napi(catch_unwind)]
+    pub fn deliveries(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: DeliveriesInput, flows, triggers| {
+            Ok(json(&triggers.deliveries(&input.name, input.verdict.as_deref(), input.limit).await?))
+        })
+    }
+
+    /// A delivery by its id, or `null`.
+    #[napi(catch_unwind)]
+    pub fn find_delivery(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: DeliveryIdInput, flows, triggers| {
+            let found = triggers.find_delivery(&input.delivery_id).await?;
+            Ok(json(&found.map(|(name, delivery)| FoundOutput { name, delivery })))
+        })
     }
 
     /// Reads what others did.

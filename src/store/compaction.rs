@@ -100,7 +100,12 @@ impl EventStore {
         let backend = self.backend().await?;
         backend.keep(stream, Life::AtLeast(age)).await?;
         let before = self.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        if backend.trim(stream, EventId::new(before, 0)).await? > 0 {
+        self.forget_before(stream, EventId::new(before, 0)).await
+    }
+
+    /// Deletes the events of a stream before this one.
+    pub(crate) async fn forget_before(&self, stream: &str, id: EventId) -> Result<()> {
+        if self.backend().await?.trim(stream, id).await? > 0 {
             self.shared.cache.remove(stream);
         }
         Ok(())

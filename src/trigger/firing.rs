@@ -203,7 +203,7 @@ impl TriggerEngine {
         };
         let is_disabled = trigger.is_some_and(|trigger| !trigger.enabled);
         if let Some(reason) = if is_disabled { Some("the trigger is disabled") } else { request.skip } {
-            return self.skip(name, &config, recorded, request.ahead, reason, None).await;
+            return self.skip(name, &config, recorded, reason, None).await;
         }
         self.record(name, &config, recorded, request).await
     }
@@ -218,7 +218,7 @@ impl TriggerEngine {
         let due_ms = config.debounce.map(|quiet| self.flows.store().now_ms() + quiet);
         recorded.due = due_ms.map(format_time);
         let what = if due_ms.is_some() { "trigger.debounced" } else { "trigger.fired" };
-        let mut events = request.ahead.clone();
+        let mut events = request.ahead;
         events.push(recorded.event(name, what, config));
         let key = request.idempotency_key.map(|key| format!("fire:{key}"));
         // Should this process die, another one finds it. Noted ahead of it.
@@ -228,7 +228,7 @@ impl TriggerEngine {
             Passed::Stored(receipt) => receipt,
             Passed::Skipped { reason, retry_after_ms } => {
                 self.firing_done(name, &recorded.fire_id).await?;
-                return self.skip(name, config, recorded, request.ahead, &reason, retry_after_ms).await;
+                return self.skip(name, config, recorded, &reason, retry_after_ms).await;
             }
         };
         if let Err(error) = owed {
@@ -300,14 +300,12 @@ impl TriggerEngine {
         name: &str,
         config: &TriggerConfig,
         recorded: Recorded,
-        ahead: Vec<NewEvent>,
         reason: &str,
         retry_after_ms: Option<u64>,
     ) -> Result<Outcome> {
         let data = Recorded { flows: Vec::new(), ..recorded.clone() }.data(config).text("reason", reason).done();
-        let mut events = ahead;
-        events.push(NewEvent::new("trigger.skipped").with(Field::TriggerName, name).with_data(data));
-        let receipt = self.flows.store().append_batch(&self.stream_of(name), events, AppendOptions::default()).await?;
+        let event = NewEvent::new("trigger.skipped").with(Field::TriggerName, name).with_data(data);
+        let receipt = self.flows.store().append(&self.stream_of(name), event, AppendOptions::default()).await?;
         self.tidy(name, config).await;
         let at = last_id(&receipt);
         let (status, reason) = (FiringStatus::Skipped, Some(reason.to_owned()));

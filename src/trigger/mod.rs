@@ -11,6 +11,7 @@ mod definition;
 mod firing;
 mod gate;
 mod history;
+mod ledger;
 mod registry;
 mod starts;
 
@@ -24,6 +25,8 @@ pub use self::definition::{Deduplicate, Endpoint, RateLimit, Scope, TriggerConfi
 pub use self::firing::{FireRequest, Outcome};
 use self::gate::Gates;
 pub use self::history::{FiringRecord, FiringStatus, StartedRun, Stats};
+pub use self::ledger::DeliveryRecord;
+use self::ledger::Rejections;
 pub use self::registry::Subscription as FlowSubscription;
 use crate::backend::Selector;
 use crate::error::{Code, Error, Result};
@@ -44,6 +47,7 @@ pub struct TriggerEngine {
     flows: FlowEngine,
     known: Arc<Mutex<Known>>,
     gates: Arc<Gates>,
+    rejections: Arc<Rejections>,
     ids: Arc<Mutex<ContextV7>>,
     /// One reads the stream at a time.
     reading: Arc<tokio::sync::Mutex<()>>,
@@ -96,6 +100,7 @@ impl TriggerEngine {
             flows,
             known: Arc::default(),
             gates: Arc::default(),
+            rejections: Arc::default(),
             ids: Arc::new(Mutex::new(ContextV7::new())),
             reading: Arc::default(),
             following: Arc::default(),

@@ -185,6 +185,11 @@ impl TriggerEngine {
         known.board.registry.subscribers(name).map(|(flow, subscriber)| (flow.to_owned(), subscriber.mode)).collect()
     }
 
+    /// Whether a flow's definition is on record as subscribing to something.
+    pub fn subscribes(&self, flow_name: &str) -> bool {
+        !self.known().board.registry.defined_by(flow_name).is_empty()
+    }
+
     /// Grows with every change of triggers or subscriptions that this engine hears of.
     pub fn registry_revision(&self) -> u64 {
         self.known().board.registry.revision()

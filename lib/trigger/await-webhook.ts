@@ -2,11 +2,11 @@
  * Answers awaits over HTTP, whatever the server's framework.
  */
 
-import type { WebhookRequest, WebhookResponse } from '../index.js'
-import type { Engine } from './engine.js'
-import { NuxtQueueError } from './errors.js'
-import { Json } from './native-flows.js'
-import { checkObject, invalid } from './query.js'
+import type { WebhookRequest, WebhookResponse } from '../../index.js'
+import type { Engine } from '../engine.js'
+import { NuxtQueueError } from '../errors.js'
+import { Json } from '../native-flows.js'
+import { headerOf, respond } from './http.js'
 import { type AwaitPlace, readToken } from './webhook-token.js'
 
 /** Where the URLs of awaits begin. */
@@ -17,18 +17,15 @@ const MOST_BYTES = 1 << 20
 /** What ends an await. */
 const ENDINGS = ['trigger.fired', 'trigger.timeout', 'trigger.canceled']
 
-/** Answers a request to the URL of an await. */
-export async function answer(
+/** Answers a request to the URL of an await that ends with this token. */
+export async function answerAwait(
   engine: Engine,
   secret: () => string | Uint8Array,
   request: WebhookRequest,
+  token: string,
 ): Promise<WebhookResponse> {
-  const { method, path, headers, body } = checkRequest(request)
-  const [pathname = ''] = path.split('?')
-  // Behind a proxy, or in a framework that has a base path, something may stand before it.
-  const at = pathname.indexOf(AWAIT_PATH)
-  if (at < 0) return respond(404, { error: 'not found' })
-  const place = readToken(secret(), pathname.slice(at + AWAIT_PATH.length))
+  const { method, headers, body } = request
+  const place = readToken(secret(), token)
   if (place === undefined) return respond(404, { error: 'not found' })
   if (method.toUpperCase() !== 'POST') return respond(405, { error: 'use POST' }, { allow: 'POST' })
   if (body.byteLength > MOST_BYTES) return respond(413, { error: `more than ${MOST_BYTES} bytes` })
@@ -67,20 +64,8 @@ async function refuse(engine: Engine, { runId, awaitId }: AwaitPlace): Promise<W
   return respond(503, { error: 'not waited for yet' }, { 'retry-after': '1' })
 }
 
-function checkRequest(request: WebhookRequest): WebhookRequest {
-  const { method, path, headers, body } = checkObject(request, 'The request')
-  if (typeof method !== 'string') throw invalid('method', method, 'a text such as "POST"')
-  if (typeof path !== 'string') throw invalid('path', path, 'the path of the URL')
-  checkObject(headers, 'headers')
-  if (!(body instanceof Uint8Array)) throw invalid('body', body, 'the bytes of the body as a Uint8Array')
-  return request
-}
-
 function isJson(headers: WebhookRequest['headers']): boolean {
-  const name = Object.keys(headers).find((header) => header.toLowerCase() === 'content-type')
-  const given = name === undefined ? undefined : headers[name]
-  const type = Array.isArray(given) ? given[0] : given
-  return /^\s*application\/([\w.-]+\+)?json\s*(;|$)/i.test(type ?? '')
+  return /^\s*application\/([\w.-]+\+)?json\s*(;|$)/i.test(headerOf(headers, 'content-type') ?? '')
 }
 
 function parse(body: Uint8Array): { value: unknown } | undefined {
@@ -89,8 +74,4 @@ function parse(body: Uint8Array): { value: unknown } | undefined {
   } catch {
     return undefined
   }
-}
-
-function respond(status: number, body: object, headers: Record<string, string> = {}): WebhookResponse {
-  return { status, headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) }
 }
