@@ -61,6 +61,13 @@ struct Known {
     last: EventId,
 }
 
+impl Known {
+    fn replace(&mut self, mut board: Board) {
+        board.registry.follow(&self.board.registry);
+        self.board = board;
+    }
+}
+
 /// Whether the same would be refused again.
 fn is_final(error: &Error) -> bool {
     matches!(error.code(), Code::TooLarge | Code::InvalidEvent | Code::Validation)
@@ -131,7 +138,7 @@ impl TriggerEngine {
                     if up_to > known.last
                         && let Some(board) = Board::from_json(state)
                     {
-                        known.board = board;
+                        known.replace(board);
                     }
                     known.board.taken = 0;
                 }
@@ -151,7 +158,9 @@ impl TriggerEngine {
             Ok(events) => self.take(&events),
             Err(error) if error.code() == Code::Trimmed => {
                 let (board, last) = self.flows.store().fold::<Board>(&stream).await?;
-                *self.known() = Known { board, last };
+                let mut known = self.known();
+                known.replace(board);
+                known.last = last;
             }
             Err(error) => return Err(error),
         }

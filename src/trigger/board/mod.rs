@@ -365,3 +365,74 @@ mod id_text {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::Board;
+    use crate::event::{Field, NewEvent};
+    use crate::store::{AppendOptions, Compact, EventStore, StoreOptions};
+    use crate::VirtualClock;
+
+    fn any_event() -> impl Strategy<Value = NewEvent> {
+        (0..15, 0..3, 0..3, 0..4).prop_map(|(what, name, flow, id)| {
+            let plan = json!({ "entry": "a", "steps": { "a": { "queue": "q" } } });
+            let (event_type, data) = match what {
+                0 => ("trigger.registered", json!({ "definition": { "name": format!("t{name}"), "type": "event" } })),
+                1 => ("trigger.updated", json!({ "changes": { "displayName": format!("{id}"), "tags": null } })),
+                2 => ("trigger.enabled", json!({})),
+                3 => ("trigger.disabled", json!({})),
+                4 => ("trigger.removed", json!({})),
+                5 => ("trigger.subscribed", json!({ "flowName": format!("f{flow}"), "mode": "manual", "plan": plan })),
+                6 => ("trigger.unsubscribed", json!({ "flowName": format!("f{flow}") })),
+                7 => ("trigger.fired", json!({ "fireId": format!("{id}"), "at": format!("{id}-{flow}") })),
+                8 => ("trigger.debounced", json!({ "fireId": format!("{id}"), "due": "2024-01-01T00:00:00.000Z" })),
+                9 => ("trigger.debounced", json!({})),
+                10 => ("trigger.processed", json!({ "fireId": format!("{id}"), "manual": [format!("f{flow}")] })),
+                11 => ("trigger.started", json!({ "fireId": format!("{id}"), "flowName": format!("f{flow}") })),
+                12 => ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "kind": "trigger" })),
+                13 => ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "deadline": "2024-01-01T00:00:00.000Z" })),
+                _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
+            };
+            let event = NewEvent::new(event_type).with(Field::TriggerName, format!("t{name}"));
+            event.with(Field::RunId, format!("r{flow}")).with_data(data.to_string())
+        })
+    }
+
+    async fn amounts_to(events: &[NewEvent], compacted_at: Option<usize>) -> Value {
+        let options = StoreOptions::memory().with_clock(Arc::new(VirtualClock::new(1_700_000_000_000)));
+        let store = EventStore::open(options).await.unwrap();
+        for (at, event) in events.iter().enumerate() {
+            if compacted_at == Some(at) {
+                store.compact::<Board>("s").await.unwrap();
+            }
+            store.append("s", event.clone(), AppendOptions::default()).await.unwrap();
+        }
+        let (board, _) = store.fold::<Board>("s").await.unwrap();
+        assert!(!board.has_others);
+        let mut value: Value = serde_json::from_str(&board.to_json()).unwrap();
+        value["awaits"].as_array_mut().unwrap().sort_by_key(Value::to_string);
+        value
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn a_snapshot_stands_for_what_came_before_it(
+            events in prop::collection::vec(any_event(), 1..40),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let (whole, compacted) = runtime.block_on(async {
+                (amounts_to(&events, None).await, amounts_to(&events, Some(at.index(events.len()))).await)
+            });
+            prop_assert_eq!(whole, compacted);
+        }
+    }
+}

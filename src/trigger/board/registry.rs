@@ -98,6 +98,11 @@ impl Registry {
         self.revision
     }
 
+    /// Takes the place of another.
+    pub(in crate::trigger) fn follow(&mut self, other: &Registry) {
+        self.revision = other.revision + 1;
+    }
+
     /// How many entries it has.
     pub(in crate::trigger) fn len(&self) -> usize {
         self.triggers.len() + self.subscribers.values().map(BTreeMap::len).sum::<usize>()
