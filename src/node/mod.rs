@@ -17,6 +17,7 @@ mod run_state;
 mod store;
 mod submit;
 mod subscription;
+mod webhook;
 
 use mimalloc::MiMalloc;
 use napi_derive::napi;
