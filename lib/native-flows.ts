@@ -117,6 +117,10 @@ export interface KnownTrigger {
   definition: Omit<TriggerDefinition, 'schema' | 'transform'> & { code?: string[]; [member: string]: unknown }
   enabled: boolean
   subscribers: Array<{ flowName: string; mode: 'auto' | 'manual' | 'function' }>
+  /** The headers that the record of a delivery keeps; in lower case. */
+  keptHeaders: string[]
+  /** Whether what is kept is enough to check a delivery again. */
+  canCheckAgain: boolean
 }
 
 /** What each method takes and gives. */

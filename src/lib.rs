@@ -11,6 +11,7 @@
 //! * [`store`]: [`EventStore`]: checks, order, limits, queries, subscriptions, cache, retention.
 //! * [`state`]: [`RunState`], the state of a run as users ask for it.
 //! * [`flow`]: [`FlowEngine`](flow::FlowEngine), which decides what a run does next.
+//! * [`webhook`]: requests as providers sign them: checks, routes, forms; pure.
 //! * [`trigger`]: what starts runs and lets those go on that wait.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
@@ -42,6 +43,7 @@ pub mod run;
 pub mod state;
 pub mod store;
 pub mod trigger;
+pub mod webhook;
 
 pub use clock::{Clock, SystemClock, VirtualClock};
 pub use error::{Code, Error, Result};

@@ -1,7 +1,7 @@
 //! The layers of the crate: who may know whom. Reads the sources, and fails on a wrong arrow.
 //!
 //! `node → (state, trigger → flow) → store → (run, backend) → event → error`, with `clock` and `io` at the
-//! bottom. Backends don't know each other, nor they and the store what an event type means.
+//! bottom; `webhook` knows nothing but `error`. Backends don't know each other, nor they and the store what an event type means.
 
 #![allow(
     missing_docs,
@@ -16,7 +16,7 @@ use std::fs;
 use std::path::Path;
 
 /// What each layer may name, as paths from the crate's root; a path stands for all below it.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("clock", &[]),
     ("io", &["error"]),
@@ -27,10 +27,12 @@ const LAYERS: [(&str, &[&str]); 12] = [
     // Of a backend, state sees what an append came to, and nothing else.
     ("state", &["store", "run", "backend::Receipt", "event", "error"]),
     ("flow", &["store", "run", "backend::Receipt", "event", "io", "error"]),
-    ("trigger", &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "error"]),
-    ("node", &["trigger", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"]),
+    // What providers send, checked and routed: no store, no clock, no events.
+    ("webhook", &["error"]),
+    ("trigger", &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "webhook", "error"]),
+    ("node", &["trigger", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"]),
     // The crate's root shows what there is.
-    ("lib", &["trigger", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
+    ("lib", &["trigger", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
 ];
 
 /// Who may name one backend in particular: where a store is put together, and where its options are.
@@ -44,8 +46,20 @@ const FAMILIES: [&str; 9] =
 const KNOW_TYPES: [&str; 5] = ["run", "state", "flow", "trigger", "node"];
 
 /// Crates that belong to one place.
-const OWNED_CRATES: [(&str, &str); 4] =
-    [("redis", "backend/redis/"), ("tokio_rustls", "backend/redis/"), ("moka", "store/"), ("jiff", "event/")];
+const OWNED_CRATES: [(&str, &str); 12] = [
+    ("redis", "backend/redis/"),
+    ("tokio_rustls", "backend/redis/"),
+    ("moka", "store/"),
+    ("jiff", "event/"),
+    ("base64", "webhook/"),
+    ("form_urlencoded", "webhook/"),
+    ("hmac", "webhook/"),
+    ("ipnet", "webhook/"),
+    ("percent_encoding", "webhook/"),
+    ("sha1", "webhook/"),
+    ("sha2", "webhook/"),
+    ("subtle", "webhook/"),
+];
 
 /// A source file without comments and tests.
 struct Source {
@@ -254,6 +268,8 @@ fn wrong_arrows_are_found() {
         ("state/history.rs", "#[napi_derive::napi] struct S;", "napi"),
         ("state/history.rs", "#[napi(object)] struct S;", "napi"),
         ("store/mod.rs", "let value: redis::Value;", "redis"),
+        ("trigger/mod.rs", "use sha2::Sha256;", "sha2"),
+        ("webhook/mod.rs", "use crate::clock::Clock;", "clock"),
         ("backend/memory.rs", "if event_type == \"state.set\" {}", "state.set"),
         ("cache/mod.rs", "", "no place"),
     ] {
@@ -271,6 +287,8 @@ fn right_arrows_are_let_through() {
         ("store/mod.rs", "// use napi::Env, crate::state\n/// `crate::state`\nuse crate::backend::redis::Redis;"),
         ("event/mod.rs", "#[cfg(test)]\nmod tests { use crate::store::Query; }"),
         ("store/options.rs", "fn redis(redis: RedisOptions) {}"),
+        ("trigger/mod.rs", "use crate::webhook::verify;"),
+        ("webhook/mac.rs", "use sha2::Sha256;\nuse crate::error::Error;"),
         ("node/store.rs", "use napi_derive::napi;\nuse crate::state::RunState;"),
     ] {
         assert_eq!(violations(&Source::new(path, text)), Vec::<String>::new(), "{path}: {text}");

@@ -31,8 +31,10 @@ use support::redis::RedisServer;
 const START_MS: u64 = 1_700_000_000_000;
 
 fn flow(name: &str) -> FlowDefinition {
-    serde_json::from_value(json!({ "name": name, "entry": { "step": "a", "queue": "q" }, "steps": { "a": { "queue": "q" } } }))
-        .unwrap()
+    serde_json::from_value(
+        json!({ "name": name, "entry": { "step": "a", "queue": "q" }, "steps": { "a": { "queue": "q" } } }),
+    )
+    .unwrap()
 }
 
 fn trigger(value: Value) -> TriggerDefinition {
@@ -121,7 +123,8 @@ async fn what_is_registered_is_the_same_for_all_and_after_a_compaction() {
     assert!(desk.triggers.remove("gone").await.unwrap());
     assert!(!desk.triggers.remove("gone").await.unwrap());
     // Registered again by code that does not know that somebody disabled it.
-    let definition = json!({ "name": "t", "type": "event", "displayName": "T", "tags": ["x"], "config": { "retentionDays": 7.0 } });
+    let definition =
+        json!({ "name": "t", "type": "event", "displayName": "T", "tags": ["x"], "config": { "retentionDays": 7.0 } });
     assert!(!desk.triggers.register(trigger(definition.clone())).await.unwrap());
     let check = async || {
         let other = desk.other();
@@ -169,7 +172,15 @@ async fn what_can_not_work_is_refused_with_every_reason() {
         },
     }));
     let said = refusal(desk.triggers.register(broken).await, Code::Config);
-    for part in ["1 to 255", "an endpoint", "retentionDays", "rateLimit.window", "rateLimit.max", "deduplicate.key", "debounce keeps"] {
+    for part in [
+        "1 to 255",
+        "an endpoint",
+        "retentionDays",
+        "rateLimit.window",
+        "rateLimit.max",
+        "deduplicate.key",
+        "debounce keeps",
+    ] {
         assert!(said.contains(part), "{part} in {said}");
     }
     refusal(desk.triggers.update("t", "{}").await, Code::NotFound);
@@ -344,7 +355,8 @@ async fn a_rate_limit_is_that_of_all_instances() {
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..4 {
         let options = RedisOptions::from_url(&server.url()).unwrap();
-        let triggers = TriggerEngine::new(FlowEngine::new(EventStore::open(StoreOptions::redis(options)).await.unwrap()));
+        let triggers =
+            TriggerEngine::new(FlowEngine::new(EventStore::open(StoreOptions::redis(options)).await.unwrap()));
         triggers.register(event("t", json!({ "rateLimit": { "max": 10, "window": 3_600_000 } }))).await.unwrap();
         for _ in 0..5 {
             let triggers = triggers.clone();
@@ -389,11 +401,10 @@ async fn of_many_in_a_row_the_last_fires_when_it_is_quiet() {
     assert_eq!(a.unwrap().jobs.len() + b.unwrap().jobs.len(), 1);
     assert_eq!(desk.runs().await, 1);
     let runs = desk.triggers.runs("t", None, None).await.unwrap();
-    assert_eq!(runs.iter().map(|run| run.status).collect::<Vec<_>>(), [
-        FiringStatus::Processed,
-        FiringStatus::Skipped,
-        FiringStatus::Skipped
-    ]);
+    assert_eq!(
+        runs.iter().map(|run| run.status).collect::<Vec<_>>(),
+        [FiringStatus::Processed, FiringStatus::Skipped, FiringStatus::Skipped]
+    );
     assert_eq!(runs[0].data.as_ref().unwrap().get(), "2");
     assert!(runs[2].reason.as_ref().unwrap().contains(&runs[1].fire_id));
     assert_eq!(desk.triggers.fire_due().await.unwrap().next_ms, None);
@@ -407,7 +418,8 @@ async fn what_waits_for_quiet_fires_also_when_nobody_told() {
     // As a process leaves it that dies before it told anybody.
     let fire_id = desk.triggers.new_id();
     let due = nuxt_queue_core::event::format_time(START_MS + 1_000);
-    let data = format!(r#"{{"fireId":"{fire_id}","payload":1,"flows":[{{"flowName":"f","mode":"auto"}}],"due":"{due}"}}"#);
+    let data =
+        format!(r#"{{"fireId":"{fire_id}","payload":1,"flows":[{{"flowName":"f","mode":"auto"}}],"due":"{due}"}}"#);
     let waiting = NewEvent::new("trigger.debounced").with(Field::TriggerName, "t").with_data(data);
     desk.store.index_add("nq:firings", &format!("{fire_id}@t"), START_MS as f64).await.unwrap();
     desk.store.append("nq:trigger:t", waiting, AppendOptions::default()).await.unwrap();

@@ -7,7 +7,7 @@ import type { Engine } from '../engine.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { Json, type KnownTrigger } from '../native-flows.js'
 import { warn } from '../warn.js'
-import { checkWebhook, keptHeaders, webhookSecretProblems } from '../webhook-check.js'
+import { checkWebhook, checkWebhookAuth } from '../webhook-check.js'
 import { AWAIT_PATH, answerAwait } from './await-webhook.js'
 import { fieldsOf, readBody } from './body.js'
 import type { TriggerCode } from './definition.js'
@@ -49,6 +49,8 @@ interface Refusal {
   response: surface.WebhookResponse
 }
 
+type Route = ReturnType<Engine['flows']['route']>
+
 /** Answers requests to webhooks. */
 export class Webhooks {
   readonly #needs: WebhookNeeds
@@ -83,19 +85,22 @@ export class Webhooks {
   async secretProblems(data: Record<string, unknown>, code: TriggerCode): Promise<string[]> {
     const auth = (data.endpoint as surface.WebhookEndpoint | undefined)?.auth
     if (auth === undefined) return []
-    return webhookSecretProblems(auth, (await this.#secretsOf(auth, code)) ?? [])
+    const { secret: _secret, verify: _verify, ...settings } = auth
+    const secrets = await this.#secretsOf(settings, code)
+    if (secrets === undefined) return [missingSecret(settings)]
+    return checkWebhookAuth(settings, secrets).map((problem) => problem.replace(/\.$/, ''))
   }
 
-  async #route(method: string, path: string): ReturnType<Webhooks['route']> {
-    const found = this.route(method, path)
+  async #route(method: string, path: string): Promise<Route> {
+    const found = this.#find(method, path)
     // Somebody may have registered it a moment ago. Not asked for each request: anybody can send any path.
     if (found !== null || !this.#needs.engine.options.isShared || Date.now() - this.#lastRefresh < 1000) return found
     this.#lastRefresh = Date.now()
     await this.#needs.engine.flows.refreshTriggers()
-    return this.route(method, path)
+    return this.#find(method, path)
   }
 
-  route(method: string, path: string) {
+  #find(method: string, path: string): Route {
     return this.#needs.engine.flows.route(method.toUpperCase(), path)
   }
 
@@ -112,7 +117,7 @@ export class Webhooks {
     const passage: Passage = {
       ...{ trigger, request, params, query },
       arrival: this.#ledger.arrival({
-        ...{ request, path: request.path, headers: auth ? kept(request.headers, keptHeaders(auth)) : kept(request.headers) },
+        ...{ request, path: request.path, headers: kept(request.headers, trigger.keptHeaders) },
         // A credential may stand in it.
         query: auth?.query === undefined ? toObject(query) : undefined,
         keepsBody: config?.persistData !== false && !isTooLong,
@@ -252,7 +257,7 @@ export class Webhooks {
     const params = found !== null && 'params' in found ? Object.fromEntries(found.params) : {}
     const { timestamp, verdict: _verdict, status: _status, reason: _reason, fireId: _fireId, ...arrival } = delivery
     const passage: Passage = { trigger, request, params, query, arrival: { ...arrival, deliveryId: engine.flows.newId() } }
-    if (auth !== undefined && !canCheckAgain(auth)) {
+    if (auth !== undefined && !trigger.canCheckAgain) {
       if (delivery.verdict === 'rejected') throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
     } else if (auth !== undefined) {
       const refusal = await this.#check(passage, auth, Date.parse(timestamp))
@@ -276,14 +281,16 @@ function notAgain(deliveryId: string, reason: string): NuxtQueueError {
   return new NuxtQueueError('NQ_VALIDATION', `The delivery ${deliveryId} can't be handled again: ${reason}.`)
 }
 
-function canCheckAgain({ type }: surface.WebhookAuth): boolean {
-  return !['bearer', 'apikey', 'basic'].includes(type)
+function missingSecret({ secretRef }: surface.WebhookAuth): string {
+  return secretRef === undefined
+    ? 'endpoint.auth needs a secret, or a secretRef that names it'
+    : `endpoint.auth.secretRef names ${shown(secretRef)}, which this process can't resolve: set that environment variable, or triggers.resolveSecret`
 }
 
 /** Headers that are needed to check a request again, and those that say what it is. Never credentials. */
 const HARMLESS = ['content-type', 'user-agent', 'x-github-event', 'x-shopify-topic', 'x-shopify-shop-domain']
 
-function kept(headers: surface.WebhookRequest['headers'], names: string[] = []): Record<string, string> {
+function kept(headers: surface.WebhookRequest['headers'], names: string[]): Record<string, string> {
   const wanted = new Set([...HARMLESS, ...names])
   const found = headerList(headers).filter(([name]) => wanted.has(name.toLowerCase()))
   return Object.fromEntries(found.map(([name, value]) => [name.toLowerCase(), value.slice(0, 4096)]))

@@ -19,6 +19,7 @@ mod store;
 mod submit;
 mod subscription;
 mod triggers;
+mod webhook;
 
 use mimalloc::MiMalloc;
 use napi_derive::napi;

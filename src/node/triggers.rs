@@ -16,6 +16,7 @@ use crate::trigger::{
     DeliveryRecord, Due, FireRequest, FiringStatus, FlowSubscription, Mode, Outcome, RegisteredTrigger, StartedRun,
     TriggerDefinition,
 };
+use crate::webhook::{Found, WebhookAuth};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -122,6 +123,17 @@ struct DeliveryIdInput {
 struct Nothing {}
 
 #[derive(Serialize)]
+struct RouteOutput {
+    name: String,
+    params: Vec<(String, String)>,
+}
+
+#[derive(Serialize)]
+struct AllowOutput {
+    allow: Vec<String>,
+}
+
+#[derive(Serialize)]
 struct FoundOutput {
     name: String,
     delivery: DeliveryRecord,
@@ -178,10 +190,15 @@ struct SubscriberOutput {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct TriggerOutput {
     #[serde(flatten)]
     trigger: RegisteredTrigger,
     subscribers: Vec<SubscriberOutput>,
+    /// The headers that a delivery's record keeps.
+    kept_headers: Vec<String>,
+    /// Whether what is kept is enough to check a delivery again.
+    can_check_again: bool,
 }
 
 #[derive(Serialize)]
@@ -216,7 +233,13 @@ impl NativeFlows {
     fn shown(&self, trigger: RegisteredTrigger) -> TriggerOutput {
         let subscribers = self.triggers.subscribers(&trigger.definition.name).into_iter();
         let subscribers = subscribers.map(|(flow_name, mode)| SubscriberOutput { flow_name, mode });
-        TriggerOutput { subscribers: subscribers.collect(), trigger }
+        let auth = trigger.definition.endpoint.as_ref().and_then(|endpoint| endpoint.auth.as_ref());
+        TriggerOutput {
+            subscribers: subscribers.collect(),
+            kept_headers: auth.map(WebhookAuth::kept_headers).unwrap_or_default(),
+            can_check_again: auth.is_none_or(WebhookAuth::can_check_again),
+            trigger,
+        }
     }
 }
 
@@ -252,6 +275,16 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn subscribes(&self, flow_name: String) -> bool {
         self.triggers.subscribes(&flow_name)
+    }
+
+    /// The webhook of a request's path: its trigger, or the methods that there are, or `null`.
+    #[napi(catch_unwind)]
+    pub fn route(&self, method: String, path: String) -> String {
+        match self.triggers.route(&method, &path) {
+            Found::Route { name, params } => json(&RouteOutput { name, params }),
+            Found::OtherMethod(allow) => json(&AllowOutput { allow }),
+            Found::None => "null".into(),
+        }
     }
 
     /// A new id, in the order of time.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
+use crate::webhook::{PathPattern, WebhookAuth};
 
 /// The longest name of a trigger, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -97,7 +98,7 @@ pub struct Endpoint {
     pub method: Option<String>,
     /// How requests are checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub auth: Option<Value>,
+    pub auth: Option<WebhookAuth>,
     /// The largest body, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body_bytes: Option<u64>,
@@ -246,7 +247,22 @@ impl TriggerDefinition {
 }
 
 impl Endpoint {
+    pub(super) fn method(&self) -> &str {
+        self.method.as_deref().unwrap_or("POST")
+    }
+
     fn problems(&self, problems: &mut Vec<String>) {
-        let _ = (self, problems);
+        if let Err(problem) = PathPattern::parse(&self.path) {
+            problems.push(problem.trim_end_matches('.').to_owned());
+        }
+        let is_token = |method: &str| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphabetic());
+        if self.method.as_deref().is_some_and(|method| !is_token(method)) {
+            problems.push("endpoint.method is no method such as 'POST'".into());
+        }
+        if self.max_body_bytes == Some(0) {
+            problems.push("endpoint.maxBodyBytes is 0, so no request could be taken".into());
+        }
+        let auth = self.auth.iter().flat_map(WebhookAuth::problems);
+        problems.extend(auth.map(|problem| problem.trim_end_matches('.').to_owned()));
     }
 }

@@ -11,6 +11,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{Field, NewEvent};
 use crate::flow::Object;
 use crate::store::AppendOptions;
+use crate::webhook::{Found, PathPattern};
 
 /// How often it is tried while others write the stream.
 const ATTEMPTS: usize = 200;
@@ -195,6 +196,11 @@ impl TriggerEngine {
         self.known().board.registry.revision()
     }
 
+    /// The webhook that a request is for.
+    pub fn route(&self, method: &str, path: &str) -> Found {
+        self.known().board.registry.route(method, path)
+    }
+
     /// Reads what others did.
     ///
     /// # Errors
@@ -239,8 +245,11 @@ fn cannot_work(name: &str, problems: &[String]) -> Error {
 }
 
 fn clash(known: &Known, definition: &TriggerDefinition) -> Option<String> {
-    let _ = (known, definition);
-    None
+    let endpoint = definition.endpoint.as_ref()?;
+    let pattern = PathPattern::parse(&endpoint.path).ok()?;
+    let mut routes = known.board.registry.routes_without(&definition.name);
+    let clash = routes.insert(endpoint.method(), &pattern, &definition.name).err()?;
+    Some(clash.trim_end_matches('.').to_owned())
 }
 
 /// What a person is to start later needs its payload by then.

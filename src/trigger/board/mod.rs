@@ -375,9 +375,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::Board;
+    use crate::VirtualClock;
     use crate::event::{Field, NewEvent};
     use crate::store::{AppendOptions, Compact, EventStore, StoreOptions};
-    use crate::VirtualClock;
 
     fn any_event() -> impl Strategy<Value = NewEvent> {
         (0..15, 0..3, 0..3, 0..4).prop_map(|(what, name, flow, id)| {
@@ -396,7 +396,9 @@ mod tests {
                 10 => ("trigger.processed", json!({ "fireId": format!("{id}"), "manual": [format!("f{flow}")] })),
                 11 => ("trigger.started", json!({ "fireId": format!("{id}"), "flowName": format!("f{flow}") })),
                 12 => ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "kind": "trigger" })),
-                13 => ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "deadline": "2024-01-01T00:00:00.000Z" })),
+                13 => {
+                    ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "deadline": "2024-01-01T00:00:00.000Z" }))
+                }
                 _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
             };
             let event = NewEvent::new(event_type).with(Field::TriggerName, format!("t{name}"));

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::run::Plan;
 use crate::trigger::definition::TriggerDefinition;
+use crate::webhook::{Found, PathPattern, Routes};
 
 /// A trigger that was registered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub struct Subscriber {
 }
 
 /// All triggers by name, and all that subscribe to them.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::trigger) struct Registry {
     triggers: BTreeMap<String, RegisteredTrigger>,
@@ -56,6 +57,9 @@ pub(in crate::trigger) struct Registry {
     /// How often it has changed.
     #[serde(skip)]
     revision: u64,
+    /// The paths of the webhooks, once somebody asked.
+    #[serde(skip)]
+    routes: Option<Routes>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +102,28 @@ impl Registry {
         self.revision
     }
 
+    /// The webhook that a request is for.
+    pub(in crate::trigger) fn route(&mut self, method: &str, path: &str) -> Found {
+        if self.routes.is_none() {
+            self.routes = Some(self.routes_without(""));
+        }
+        self.routes.as_ref().map_or(Found::None, |routes| routes.find(method, path))
+    }
+
+    /// The paths of all webhooks but one.
+    pub(in crate::trigger) fn routes_without(&self, name: &str) -> Routes {
+        let mut routes = Routes::default();
+        for RegisteredTrigger { definition, .. } in self.triggers.values().filter(|known| known.definition.name != name)
+        {
+            let Some(endpoint) = &definition.endpoint else { continue };
+            if let Ok(pattern) = PathPattern::parse(&endpoint.path) {
+                // Two with one path were refused when the second was registered.
+                let _ = routes.insert(endpoint.method(), &pattern, &definition.name);
+            }
+        }
+        routes
+    }
+
     /// Takes the place of another.
     pub(in crate::trigger) fn follow(&mut self, other: &Registry) {
         self.revision = other.revision + 1;
@@ -124,6 +150,7 @@ impl Registry {
             _ => return false,
         }
         self.revision += 1;
+        self.routes = None;
         true
     }
 
