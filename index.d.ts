@@ -2012,6 +2012,97 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
 // biome-ignore lint/suspicious/noExplicitAny: handlers of one worker take what each of them takes
 export type StepHandler<Input = any, S extends object = any> = (input: Input, ctx: WorkerContext<S>) => unknown
 
+// ------------------------------------------------------------------ HTTP servers
+
+/** Options of {@link toNodeHandler} and {@link toH3Handler}. */
+export interface HttpHandlerOptions {
+  /**
+   * How many bytes of a body are read at most; whoever sends more is answered with 413. Default: 1048576 (1 MiB), which
+   * is also the most that the URL of an await takes.
+   */
+  maxBodyBytes?: number
+}
+
+/** What is needed of an `IncomingMessage` of `node:http`, or of what Express and Connect make of it. */
+export interface NodeHttpRequest {
+  method?: string | undefined
+  url?: string | undefined
+  headers: Record<string, string | string[] | undefined>
+  rawHeaders: string[]
+}
+
+/** What is needed of a `ServerResponse` of `node:http`. */
+export interface NodeHttpResponse {
+  headersSent: boolean
+  writeHead(status: number, headers?: Record<string, string | number>): unknown
+  end(body: string): unknown
+}
+
+/**
+ * A handler for servers on Node's own requests: `node:http`, Express, Connect, the raw request of Fastify. It reads the
+ * bytes of the body as they were sent, which signatures are made of, and passes them to
+ * {@link TriggerEngine.handleWebhook}.
+ *
+ * - **Before the body parser.** A body that was parsed before has no raw bytes any more: it is answered with 500, and a
+ *   warning of the process says once what to do. Where a parser or a platform keeps the bytes they are taken from
+ *   `rawBody`, or from `body` if that is bytes or text (base64 if `isBase64Encoded` is true).
+ * - **Bounded.** A body over {@link HttpHandlerOptions.maxBodyBytes} is refused as soon as that is known, and its
+ *   connection closed. No more than these bytes are ever held for a request.
+ * - **Senders can try again.** If the store can't be reached the answer is 503 with `retry-after`, for every other
+ *   failure 500. Neither says why; a warning of the process does.
+ *
+ * The promise never rejects.
+ *
+ * Where a function gets the request as data, such as AWS Lambda, call `handleWebhook` yourself, with bytes as the body:
+ * `Buffer.from(event.body ?? '', event.isBase64Encoded ? 'base64' : 'utf8')`.
+ *
+ * @param triggers `core.triggers`, or anything with its `handleWebhook`.
+ * @throws `NQ_VALIDATION` for malformed options.
+ * @example
+ * ```ts
+ * import { createServer } from 'node:http'
+ *
+ * createServer(toNodeHandler(core.triggers)).listen(3000)
+ * ```
+ * @example
+ * ```ts
+ * const app = express()
+ * app.use('/api/_triggers', toNodeHandler(core.triggers))
+ * app.use(express.json()) // behind it
+ * ```
+ */
+export function toNodeHandler(
+  triggers: Pick<TriggerEngine, 'handleWebhook'>,
+  options?: HttpHandlerOptions,
+): (request: NodeHttpRequest, response: NodeHttpResponse) => Promise<void>
+
+/**
+ * A handler of events of h3, version 1 from 1.8 on or version 2, and so for Nuxt and Nitro. What is said of
+ * {@link toNodeHandler} holds here, too. If `readBody` or `readRawBody` of h3 1 was called before, the bytes that it
+ * kept are taken; version 2 keeps none.
+ *
+ * The sender's address is what the platform says (`clientAddress`, `ip`), or that of the socket.
+ *
+ * @param triggers `core.triggers`, or anything with its `handleWebhook`.
+ * @throws `NQ_VALIDATION` for malformed options.
+ * @example
+ * ```ts
+ * // server/routes/webhooks/[...].ts, with `triggers: { baseUrl: 'https://example.com/webhooks' }`
+ * export default toH3Handler(core.triggers)
+ * ```
+ * @example
+ * ```ts
+ * // server/routes/webhooks/[...].ts, with a core that is opened at the first request
+ * export default toH3Handler({
+ *   handleWebhook: async (request) => (await useCore()).triggers.handleWebhook(request),
+ * })
+ * ```
+ */
+export function toH3Handler(
+  triggers: Pick<TriggerEngine, 'handleWebhook'>,
+  options?: HttpHandlerOptions,
+): (event: object) => Promise<Response>
+
 // ------------------------------------------------------------------ everything wired
 
 /** Configuration of {@link open}, of the same shape as the key `queue` of a Nuxt configuration. */

@@ -9,4 +9,6 @@ export {
   reduceRun,
   reduceState,
   TriggerEngine,
+  toH3Handler,
+  toNodeHandler,
 } from './dist/index.js'

@@ -32,7 +32,7 @@ const vitest = (...args) => run(node, [tool('vitest'), 'run', ...args])
 const biomeMode = process.env.CI ? ['ci', '--colors=off'] : ['check']
 
 /** Typescript projects that are only checked, never emitted. */
-const checkedProjects = ['__test__', 'examples', 'scripts']
+const checkedProjects = ['__test__', '__test__/h3', 'examples', 'scripts']
 
 /** @type {Stage[]} */
 export const stages = [
