@@ -86,8 +86,56 @@ export declare class NativeFlows {
   settleDebt(ticket: number, note: string): string | null
   /** The jobs of a run were handed over. */
   handedOver(ticket: number, request: string): string | null
+  /** Everything that keeps a trigger from working. */
+  triggerProblems(definition: string): Array<string>
+  /** A trigger that is known here, or nothing. */
+  trigger(name: string): string | null
+  /** All triggers that are known here. */
+  allTriggers(): string
+  /** Grows with every change of triggers or subscriptions. */
+  triggerRevision(): number
+  /** Whether the definition of a flow is on record as subscribing to something. */
+  subscribes(flowName: string): boolean
+  /** The webhook of a request's path: its trigger, or the methods that there are, or `null`. */
+  route(method: string, path: string): string
+  /** A new id, in the order of time. */
+  newId(): string
+  /** Records a delivery that fires nothing. */
+  recordDelivery(ticket: number, request: string): string | null
+  /** The deliveries of a webhook, newest first. */
+  deliveries(ticket: number, request: string): string | null
+  /** A delivery by its id, or `null`. */
+  findDelivery(ticket: number, request: string): string | null
+  /** Reads what others did. */
+  refreshTriggers(ticket: number): string | null
+  /** Registers a trigger: whether that was new. */
+  registerTrigger(ticket: number, request: string): string | null
+  /** Replaces members of a trigger's definition. */
+  updateTrigger(ticket: number, request: string): string | null
+  /** Lets a trigger fire, or not. */
+  enableTrigger(ticket: number, request: string): string | null
+  /** Removes a trigger: whether it was there. */
+  removeTrigger(ticket: number, request: string): string | null
+  /** Subscribes a flow. */
+  subscribeFlow(ticket: number, request: string): string | null
+  /** Ends a subscription: whether it was there. */
+  unsubscribeFlow(ticket: number, request: string): string | null
+  /** Makes the subscriptions of a flow those of its definition. */
+  subscribeDefined(ticket: number, request: string): string | null
   /** Fires a trigger. */
   fire(ticket: number, request: string): string | null
+  /** The firings of a trigger, newest first. */
+  firings(ticket: number, request: string): string | null
+  /** How many firings there were. */
+  triggerStats(ticket: number, request: string): string | null
+  /** Lets a firing have its effect after all. */
+  retryFiring(ticket: number, request: string): string | null
+  /** The runs that wait for a person. */
+  pendingStarts(ticket: number, request: string): string | null
+  /** Starts a run that waits for a person. */
+  startPending(ticket: number, request: string): string | null
+  /** Lets a run that waits for a person never start. */
+  dismissPending(ticket: number, request: string): string | null
   /** Sees to all deadlines that have passed. */
   fireDue(ticket: number): string | null
   /** Finishes what someone fired and did not finish. */
@@ -193,6 +241,15 @@ export declare class NativeSubscription {
  * a method costs three times as much.
  */
 export declare function appendNow(store: object, packed: string): string | null
+
+/**
+ * Whether a request (JSON, its body beside it) that came at `now` is what `auth` (JSON) asks for:
+ * `{"accepted":true,"id":…,"key":…}`, `{"accepted":false,"reason":…}`, or an error.
+ */
+export declare function checkWebhook(auth: string, request: string, body: Uint8Array, secrets: Array<string>, now: number): string
+
+/** All that keeps these settings (JSON), and these secrets, from working, as sentences. */
+export declare function checkWebhookAuth(auth: string, secrets: Array<string>): Array<string>
 
 /**
  * The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
