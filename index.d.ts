@@ -1369,9 +1369,10 @@ export type TriggerName = (keyof TriggerMap & string) | (string & {})
 export type TriggerPayload<N extends string> = N extends keyof TriggerMap ? TriggerMap[N] : unknown
 
 /** The arguments of a firing behind the name: a payload that may be missing may be left out. */
-export type FireArguments<N extends string, O> = undefined extends TriggerPayload<N>
-  ? [payload?: TriggerPayload<N>, options?: O]
-  : [payload: TriggerPayload<N>, options?: O]
+export type FireArguments<N extends string, O> =
+  undefined extends TriggerPayload<N>
+    ? [payload?: TriggerPayload<N>, options?: O]
+    : [payload: TriggerPayload<N>, options?: O]
 
 /** What a flow makes of a firing: see {@link SubscriptionMode}. */
 export type SubscriptionChoice = 'auto' | 'manual' | 'skip'
@@ -1384,7 +1385,10 @@ export type SubscriptionMode =
   | 'auto'
   | 'manual'
   // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
-  | ((payload: any, firing: { triggerName: string; flowName: string }) => SubscriptionChoice | Promise<SubscriptionChoice>)
+  | ((
+      payload: any,
+      firing: { triggerName: string; flowName: string },
+    ) => SubscriptionChoice | Promise<SubscriptionChoice>)
 
 /** What the functions of a trigger are told beside the payload. */
 export interface TriggerContext {
@@ -1718,7 +1722,11 @@ export class TriggerEngine {
   get(name: string): RegisteredTrigger | undefined
 
   /** All triggers, or those of a type, a scope or a tag, by name, as far as this process has heard. */
-  list(filter?: { type?: TriggerDefinition['type']; scope?: TriggerDefinition['scope']; tag?: string }): RegisteredTrigger[]
+  list(filter?: {
+    type?: TriggerDefinition['type']
+    scope?: TriggerDefinition['scope']
+    tag?: string
+  }): RegisteredTrigger[]
 
   /**
    * Lets a flow run whenever a trigger fires; the trigger may be registered later. {@link FlowDefinition.triggers} does the
@@ -1793,7 +1801,10 @@ export class TriggerEngine {
    * The requests that came to a webhook, latest first. Of those that are `rejected`, which anybody can send, only the
    * latest few hundred are kept.
    */
-  deliveries(name: string, options?: { limit?: number; verdict?: Delivery['verdict'] }): Promise<Array<Delivery & { timestamp: string }>>
+  deliveries(
+    name: string,
+    options?: { limit?: number; verdict?: Delivery['verdict'] },
+  ): Promise<Array<Delivery & { timestamp: string }>>
 
   /**
    * Handles a recorded request once more, as of its arrival: after a mended secret, schema or `transform`. What has fired

@@ -5,10 +5,10 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import type { LogEntry, QueueConfig, StoreOptions, TriggerConfig } from '../index.js'
-import { AWAIT_PATH } from './trigger/await-webhook.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
+import { AWAIT_PATH } from './trigger/await-webhook.js'
 
 const DEFAULT_SUSPEND_AFTER = 30_000
 

@@ -28,7 +28,10 @@ export function formProblems(form: unknown, schema: unknown): string[] {
   return wanted === undefined ? problems : [...problems, ...mismatches(names, wanted)]
 }
 
-function mismatches(names: string[], { properties = {}, required = [], additionalProperties }: JsonObjectSchema): string[] {
+function mismatches(
+  names: string[],
+  { properties = {}, required = [], additionalProperties }: JsonObjectSchema,
+): string[] {
   const isClosed = additionalProperties === undefined || additionalProperties === false
   const unknown = names.filter((name) => isClosed && !Object.hasOwn(properties, name))
   const missing = required.filter((name) => !names.includes(name))

@@ -27,7 +27,9 @@ export function headerOf(headers: WebhookRequest['headers'], wanted: string): st
 /** Each header with each of its values. */
 export function headerList(headers: WebhookRequest['headers']): Array<[string, string]> {
   return Object.entries(headers).flatMap(([name, value]) =>
-    (Array.isArray(value) ? value : [value]).filter((one) => typeof one === 'string').map((one): [string, string] => [name, one]),
+    (Array.isArray(value) ? value : [value])
+      .filter((one) => typeof one === 'string')
+      .map((one): [string, string] => [name, one]),
   )
 }
 

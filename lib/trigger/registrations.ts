@@ -66,17 +66,20 @@ export class Registrations {
   }
 
   #recordSoon(): void {
-    this.#engine.activity.track(() => this.#record()).then(
-      () => {
-        this.#failed = false
-      },
-      (error: unknown) => {
-        if (this.#engine.isClosed) return
-        if (!this.#failed) warn('Subscriptions of flows could not be recorded; this is tried again', error, 'NQ_SUBSCRIBE')
-        this.#failed = true
-        this.#timer = setTimeout(() => this.#recordSoon(), RETRY_MS).unref()
-      },
-    )
+    this.#engine.activity
+      .track(() => this.#record())
+      .then(
+        () => {
+          this.#failed = false
+        },
+        (error: unknown) => {
+          if (this.#engine.isClosed) return
+          if (!this.#failed)
+            warn('Subscriptions of flows could not be recorded; this is tried again', error, 'NQ_SUBSCRIBE')
+          this.#failed = true
+          this.#timer = setTimeout(() => this.#recordSoon(), RETRY_MS).unref()
+        },
+      )
   }
 
   async #record(): Promise<void> {

@@ -53,7 +53,10 @@ export class LocalCode {
       if ('issues' in outcome) return outcome
       value = outcome.value
     }
-    if (filter !== undefined && !(await run(`config.filter of the trigger ${shown(name)}`, () => filter(value, context))))
+    if (
+      filter !== undefined &&
+      !(await run(`config.filter of the trigger ${shown(name)}`, () => filter(value, context)))
+    )
       return { payload: value, skip: 'the filter does not mean it' }
     if (transform !== undefined)
       value = await run(`transform of the trigger ${shown(name)}`, () => transform(value, context))

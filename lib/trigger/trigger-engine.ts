@@ -34,7 +34,11 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   readonly #registry: Registry
   readonly #webhooks: Webhooks
 
-  private constructor(engine: Engine, secret: () => string | Uint8Array, resolveSecret: surface.TriggerConfig['resolveSecret']) {
+  private constructor(
+    engine: Engine,
+    secret: () => string | Uint8Array,
+    resolveSecret: surface.TriggerConfig['resolveSecret'],
+  ) {
     this.#engine = engine
     this.#registry = new Registry(engine)
     const fire = (name: string, payload: unknown, options: FireOptions) => this.#fire(name, payload, options)
@@ -65,7 +69,8 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const known = await this.#registry.find(checkName(name, 'name'))
     const given = checkOptions(changes, ['name', ...Object.keys(changes ?? {})])
     const merged = { ...this.#registry.restore(known), ...given } as Record<string, unknown>
-    for (const [member, value] of Object.entries(given)) if (value === undefined) merged[member] = known.definition[member]
+    for (const [member, value] of Object.entries(given))
+      if (value === undefined) merged[member] = known.definition[member]
     for (const [member, value] of Object.entries(given)) if (value === null) delete merged[member]
     const { data, code, problems } = readTrigger(merged as unknown as surface.TriggerDefinition)
     problems.push(...this.#engine.flows.triggerProblems(data), ...(await this.#webhooks.secretProblems(data, code)))
@@ -161,7 +166,10 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const modes = skip === undefined ? await this.#code.choose(name, functions, prepared.payload) : {}
     const packed = hasCode ? Json.of(prepared.payload, 'The payload of transform') : given
     const { idempotencyKey, userId, delivery } = options
-    return await this.#record({ name, payload: packed, idempotencyKey, modes, userId, skip, delivery }, prepared.payload)
+    return await this.#record(
+      { name, payload: packed, idempotencyKey, modes, userId, skip, delivery },
+      prepared.payload,
+    )
   }
 
   async #record(request: Request<'fire'>, payload: unknown): Promise<Fired> {

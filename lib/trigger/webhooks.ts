@@ -125,7 +125,8 @@ export class Webhooks {
     }
     if (!trigger.enabled) return await this.#refuse(passage, rejection(404, 'not found', 'disabled'))
     if (isTooLong) return await this.#refuse(passage, rejection(413, `more than ${most} bytes`, 'too-large'))
-    const refusal = auth === undefined ? undefined : await this.#check(passage, auth, this.#needs.engine.options.timers.now())
+    const refusal =
+      auth === undefined ? undefined : await this.#check(passage, auth, this.#needs.engine.options.timers.now())
     if (refusal !== undefined) return await this.#refuse(passage, refusal)
     return await this.#take(passage)
   }
@@ -138,11 +139,24 @@ export class Webhooks {
     const secrets = await this.#secretsOf(auth, code)
     const lacks = (trigger.definition.code ?? []).includes('verify') && code.verify === undefined
     if (secrets === undefined || lacks) {
-      warn('A webhook can not be checked', `this process does not know the secret or the code of ${shown(name)}`, 'NQ_WEBHOOK')
-      return { ...rejection(503, 'not ready', 'no-secret'), response: respond(503, { error: 'not ready' }, { 'retry-after': SOON }) }
+      warn(
+        'A webhook can not be checked',
+        `this process does not know the secret or the code of ${shown(name)}`,
+        'NQ_WEBHOOK',
+      )
+      return {
+        ...rejection(503, 'not ready', 'no-secret'),
+        response: respond(503, { error: 'not ready' }, { 'retry-after': SOON }),
+      }
     }
     const { method, path, ip, body } = request
-    const asked = { method, path, query: query.toString(), headers: headerList(request.headers), ...(ip !== undefined && { ip }) }
+    const asked = {
+      method,
+      path,
+      query: query.toString(),
+      headers: headerList(request.headers),
+      ...(ip !== undefined && { ip }),
+    }
     const verdict = checkWebhook(auth, asked, body, secrets, nowMs)
     if (!verdict.accepted) return rejection(401, 'unauthorized', verdict.reason)
     if (auth.type === 'custom' && !(await isVerified(code, request))) return rejection(401, 'unauthorized', 'verify')
@@ -215,7 +229,11 @@ export class Webhooks {
       return await this.#refuse(passage, { verdict: 'refused', reason, response })
     }
     if (status !== 'skipped') return respond(200, { status: 'accepted', fireId })
-    return await this.#refuse(passage, { verdict: 'refused', reason, response: respond(200, { status: 'skipped', reason }) })
+    return await this.#refuse(passage, {
+      verdict: 'refused',
+      reason,
+      response: respond(200, { status: 'skipped', reason }),
+    })
   }
 
   async #failed(passage: Passage, error: unknown): Promise<surface.WebhookResponse> {
@@ -256,9 +274,16 @@ export class Webhooks {
     const found = engine.flows.route(method, path)
     const params = found !== null && 'params' in found ? Object.fromEntries(found.params) : {}
     const { timestamp, verdict: _verdict, status: _status, reason: _reason, fireId: _fireId, ...arrival } = delivery
-    const passage: Passage = { trigger, request, params, query, arrival: { ...arrival, deliveryId: engine.flows.newId() } }
+    const passage: Passage = {
+      trigger,
+      request,
+      params,
+      query,
+      arrival: { ...arrival, deliveryId: engine.flows.newId() },
+    }
     if (auth !== undefined && !trigger.canCheckAgain) {
-      if (delivery.verdict === 'rejected') throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
+      if (delivery.verdict === 'rejected')
+        throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
     } else if (auth !== undefined) {
       const refusal = await this.#check(passage, auth, Date.parse(timestamp))
       if (refusal !== undefined) return await this.#refuse(passage, refusal)
