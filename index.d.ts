@@ -1384,8 +1384,8 @@ export type SubscriptionChoice = 'auto' | 'manual' | 'skip'
 export type SubscriptionMode =
   | 'auto'
   | 'manual'
-  // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
   | ((
+      // biome-ignore lint/suspicious/noExplicitAny: payloads are anything
       payload: any,
       firing: { triggerName: string; flowName: string },
     ) => SubscriptionChoice | Promise<SubscriptionChoice>)

@@ -267,6 +267,11 @@ export class FlowCalls {
     return this.#native.triggerRevision()
   }
 
+  /** The next instant at which there is something to do, as far as is known. */
+  nextDeadline(): number | null {
+    return this.#native.nextDeadline()
+  }
+
   /** A new id, in the order of time. */
   newId(): string {
     return this.#native.newId()

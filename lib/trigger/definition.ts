@@ -37,6 +37,12 @@ const AUTH = [
   ...['timestampHeader', 'idHeader', 'toleranceSeconds', 'allow', 'trustedProxies', 'verify'],
 ]
 const CONFIG = ['persistData', 'retentionDays', 'rateLimit', 'deduplicate', 'debounce', 'filter']
+const MEMBERS: Record<string, string[]> = {
+  type: ['signature', 'bearer', 'apikey', 'basic', 'ip', 'custom'],
+  provider: ['stripe', 'github', 'slack', 'standard-webhooks', 'svix', 'shopify'],
+  algorithm: ['sha1', 'sha256', 'sha512'],
+  encoding: ['hex', 'base64'],
+}
 const TYPES = ['event', 'webhook', 'schedule', 'manual']
 const SCOPES = ['flow', 'run']
 const CODE = ['schema', 'transform', 'filter', 'verify', 'secrets'] as const
@@ -91,6 +97,7 @@ function readEndpoint(endpoint: WebhookEndpoint, code: TriggerCode, problems: st
 
 function readAuth(auth: WebhookAuth, code: TriggerCode, problems: string[]): object {
   const { secret, verify, ...data } = checkKnown(auth, 'endpoint.auth', AUTH)
+  checkAuthMember('type', data.type ?? null)
   for (const [member, value] of Object.entries(data)) checkAuthMember(member, value)
   if (secret !== undefined) {
     const secrets = typeof secret === 'string' ? [secret] : secret
@@ -109,6 +116,8 @@ function readAuth(auth: WebhookAuth, code: TriggerCode, problems: string[]): obj
 function checkAuthMember(member: string, value: unknown): void {
   const name = `endpoint.auth.${member}`
   if (value === undefined) return
+  const known = MEMBERS[member]
+  if (known !== undefined && !known.includes(value as string)) throw invalid(name, value, `one of ${known.join(', ')}`)
   if (member === 'allow') {
     if (!isTexts(value)) throw invalid(name, value, 'an array of addresses and CIDR ranges')
   } else if (member === 'toleranceSeconds' || member === 'trustedProxies') checkCount(value, name)

@@ -63,12 +63,10 @@ export class LocalCode {
     return { payload: value }
   }
 
-  /** What the subscriptions whose mode is a function make of a payload; those that are unknown here are left out. */
-  async choose(triggerName: string, flows: string[], payload: unknown): Promise<Record<string, string | null>> {
+  /** What the subscriptions whose mode is a function of this process make of a payload, by flow. */
+  async choose(triggerName: string, payload: unknown): Promise<Record<string, string | null>> {
     const modes: Record<string, string | null> = {}
-    for (const flowName of flows) {
-      const choose = this.#modes.get(triggerName)?.get(flowName)
-      if (choose === undefined) continue
+    for (const [flowName, choose] of this.#modes.get(triggerName) ?? []) {
       const what = `triggers.mode of the flow ${shown(flowName)}`
       const choice = await run(what, () => choose(payload, { triggerName, flowName }))
       modes[flowName] = checkChoice(choice, what)

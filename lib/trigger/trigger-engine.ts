@@ -161,9 +161,8 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const hasCode = known?.definition.code !== undefined
     const prepared = hasCode ? await this.#code.prepare(name, parse(given), context) : { payload }
     if ('issues' in prepared) throw unfit(name, prepared.issues)
-    const functions = known?.subscribers.filter(({ mode }) => mode === 'function').map(({ flowName }) => flowName) ?? []
     const skip = 'skip' in prepared ? prepared.skip : undefined
-    const modes = skip === undefined ? await this.#code.choose(name, functions, prepared.payload) : {}
+    const modes = skip === undefined ? await this.#code.choose(name, prepared.payload) : {}
     const packed = hasCode ? Json.of(prepared.payload, 'The payload of transform') : given
     const { idempotencyKey, userId, delivery } = options
     return await this.#record(
@@ -191,6 +190,8 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   async #settle(answer: Answer<'fire'>, payload: unknown, userId?: string): Promise<surface.Firing> {
     const { fireId, triggerName, timestamp, status, runs, runIds, jobs, refused, reason, retryAfterMs } = answer
     for (const runId of runIds) this.#engine.executions.wake(runId)
+    // It fires when it is quiet.
+    if (status === 'fired') this.#engine.deadlines.expect(this.#engine.flows.nextDeadline())
     const owing = answer.repeated && jobs.length === 0 ? [] : [...runIds, ...runs.map(({ runId }) => runId)]
     await this.#engine.handOver(owing, jobs)
     if (refused !== undefined) throw new NuxtQueueError('NQ_TOO_LARGE', refused)

@@ -110,7 +110,7 @@ export class Webhooks {
     params: Record<string, string>,
     query: URLSearchParams,
   ): Promise<surface.WebhookResponse> {
-    const { name, endpoint, config } = trigger.definition
+    const { endpoint, config } = trigger.definition
     const most = endpoint?.maxBodyBytes ?? MOST_BYTES
     const isTooLong = request.body.byteLength > most
     const auth = endpoint?.auth
