@@ -195,6 +195,15 @@ export declare class NativeSubscription {
 export declare function appendNow(store: object, packed: string): string | null
 
 /**
+ * Whether a request (JSON, its body beside it) that came at `now` is what `auth` (JSON) asks for:
+ * `{"accepted":true,"id":…,"key":…}`, `{"accepted":false,"reason":…}`, or an error.
+ */
+export declare function checkWebhook(auth: string, request: string, body: Uint8Array, secrets: Array<string>, now: number): string
+
+/** All that keeps these settings (JSON), and these secrets, from working, as sentences. */
+export declare function checkWebhookAuth(auth: string, secrets: Array<string>): Array<string>
+
+/**
  * The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
  * call of a method costs three times as much.
  */
