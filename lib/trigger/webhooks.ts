@@ -7,7 +7,7 @@ import type { Engine } from '../engine.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { Json, type KnownTrigger } from '../native-flows.js'
 import { warn } from '../warn.js'
-import { checkWebhook, checkWebhookAuth } from '../webhook-check.js'
+import { checkWebhook, webhookProblems } from '../webhook-check.js'
 import { AWAIT_PATH, answerAwait } from './await-webhook.js'
 import { fieldsOf, readBody } from './body.js'
 import type { TriggerCode } from './definition.js'
@@ -88,7 +88,7 @@ export class Webhooks {
     const { secret: _secret, verify: _verify, ...settings } = auth
     const secrets = await this.#secretsOf(settings, code)
     if (secrets === undefined) return [missingSecret(settings)]
-    return checkWebhookAuth(settings, secrets).map((problem) => problem.replace(/\.$/, ''))
+    return webhookProblems(settings, secrets).map((problem) => problem.replace(/\.$/, ''))
   }
 
   async #route(method: string, path: string): Promise<Route> {
@@ -150,14 +150,8 @@ export class Webhooks {
       }
     }
     const { method, path, ip, body } = request
-    const asked = {
-      method,
-      path,
-      query: query.toString(),
-      headers: headerList(request.headers),
-      ...(ip !== undefined && { ip }),
-    }
-    const verdict = checkWebhook(auth, asked, body, secrets, nowMs)
+    const received = { method, path, query: query.toString(), headers: headerList(request.headers), body }
+    const verdict = checkWebhook(auth, { ...received, ...(ip !== undefined && { ip }) }, secrets, nowMs)
     if (!verdict.accepted) return rejection(401, 'unauthorized', verdict.reason)
     if (auth.type === 'custom' && !(await isVerified(code, request))) return rejection(401, 'unauthorized', 'verify')
     if (verdict.id !== undefined) passage.arrival.providerId = verdict.id
