@@ -12,6 +12,7 @@
 //! * [`state`]: [`RunState`], the state of a run as users ask for it.
 //! * [`flow`]: [`FlowEngine`](flow::FlowEngine), which decides what a run does next.
 //! * [`trigger`]: what starts runs and lets those go on that wait.
+//! * [`schedule`]: [`Schedule`](schedule::Schedule), the instants of cron expressions, times of day and periods.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
 //! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
@@ -39,6 +40,7 @@ mod io;
 #[cfg(feature = "node")]
 mod node;
 pub mod run;
+pub mod schedule;
 pub mod state;
 pub mod store;
 pub mod trigger;
