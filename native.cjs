@@ -844,5 +844,7 @@ module.exports.NativeStore = nativeBinding.NativeStore
 module.exports.NativeStreams = nativeBinding.NativeStreams
 module.exports.NativeSubscription = nativeBinding.NativeSubscription
 module.exports.appendNow = nativeBinding.appendNow
+module.exports.nextInstant = nativeBinding.nextInstant
 module.exports.peekState = nativeBinding.peekState
+module.exports.previewSchedule = nativeBinding.previewSchedule
 module.exports.reduceRun = nativeBinding.reduceRun

@@ -194,11 +194,17 @@ export declare class NativeSubscription {
  */
 export declare function appendNow(store: object, packed: string): string | null
 
+/** The first instant of a schedule after one; `null` if there is none. Throws an error as text. */
+export declare function nextInstant(options: string, afterMs: number): number | null
+
 /**
  * The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
  * call of a method costs three times as much.
  */
 export declare function peekState(state: object, key: string): string | null
+
+/** The first instants of a schedule from one on, as a JSON array of `{ at, local, note? }`, or an error. */
+export declare function previewSchedule(options: string, fromMs: number, count: number): string
 
 /** Folds the events of a run (a JSON array of records) into its status (JSON), or an error. */
 export declare function reduceRun(events: string): string

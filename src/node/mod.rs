@@ -14,6 +14,7 @@ mod options;
 mod outcome;
 mod pages;
 mod run_state;
+mod schedule;
 mod store;
 mod submit;
 mod subscription;

@@ -54,7 +54,7 @@ impl Schedule {
     pub fn new(options: &ScheduleOptions) -> Result<Schedule> {
         let made = plan(options).and_then(|plan| {
             let schedule = Schedule::of(plan, options.clone());
-            match schedule.first_from(0) {
+            match schedule.first() {
                 Some(_) => Ok(schedule),
                 None => Err(vec![schedule.why_never().into()]),
             }
@@ -70,6 +70,11 @@ impl Schedule {
     /// What it was made of.
     pub fn options(&self) -> &ScheduleOptions {
         &self.options
+    }
+
+    /// The first instant of all.
+    pub fn first(&self) -> Option<u64> {
+        self.first_from(0)
     }
 
     /// The first instant after one; `None` if it never fires again. Whether it is enabled does not matter.

@@ -106,8 +106,12 @@ impl ScheduleOptions {
     /// # Ok::<(), nuxt_queue_core::Error>(())
     /// ```
     pub fn from_json(json: &str) -> Result<ScheduleOptions> {
-        let Ok(Value::Object(object)) = serde_json::from_str(json) else {
-            return Err(Error::new(Code::Validation, "The schedule is no object."));
+        let object = match serde_json::from_str(json) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err(Error::new(Code::Validation, "The schedule is no object.")),
+            Err(error) => {
+                return Err(Error::new(Code::Validation, "The schedule can't be read as JSON.").caused_by(error));
+            }
         };
         let mut reader = Reader { object, within: "", problems: Vec::new() };
         let options = ScheduleOptions {
@@ -194,11 +198,11 @@ impl Reader {
     /// What is left is unknown.
     fn end(&mut self) {
         let known = if self.within.is_empty() { MEMBERS } else { "days, hours, minutes, seconds" };
-        let unknown = self
-            .object
-            .keys()
-            .map(|name| format!("There is no option {}; known are {known}.", shown(&format!("{}{name}", self.within))));
-        self.problems.extend(unknown);
+        let unknown = self.object.keys().map(|name| shown(&format!("{}{name}", self.within)));
+        let some: Vec<String> = unknown.take(5).collect();
+        if !some.is_empty() {
+            self.problems.push(format!("There is no option {}; known are {known}.", some.join(", ")));
+        }
     }
 }
 
@@ -258,7 +262,8 @@ mod tests {
     #[test]
     fn names_each_member_that_is_wrong() {
         for (json, expected) in [
-            ("", "no object"),
+            ("", "can't be read as JSON"),
+            (r#"{"cron":"\ud800"}"#, "can't be read as JSON"),
             ("[]", "no object"),
             (r#"{"cron":5}"#, "cron is 5; expected a text."),
             (r#"{"cron":null}"#, "cron is null"),

