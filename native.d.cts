@@ -242,6 +242,9 @@ export declare class NativeSubscription {
  */
 export declare function appendNow(store: object, packed: string): string | null
 
+/** The first instant of a schedule after one; `null` if there is none. Throws an error as text. */
+export declare function nextInstant(options: string, afterMs: number): number | null
+
 /**
  * Whether a request (JSON, its body beside it) that came at `now` is what `auth` (JSON) asks for:
  * `{"accepted":true,"id":…,"key":…}`, `{"accepted":false,"reason":…}`, or an error.
@@ -256,6 +259,9 @@ export declare function checkWebhookAuth(auth: string, secrets: Array<string>): 
  * call of a method costs three times as much.
  */
 export declare function peekState(state: object, key: string): string | null
+
+/** The first instants of a schedule from one on, as a JSON array of `{ at, local, note? }`, or an error. */
+export declare function previewSchedule(options: string, fromMs: number, count: number): string
 
 /** Folds the events of a run (a JSON array of records) into its status (JSON), or an error. */
 export declare function reduceRun(events: string): string

@@ -13,6 +13,7 @@
 //! * [`flow`]: [`FlowEngine`](flow::FlowEngine), which decides what a run does next.
 //! * [`webhook`]: requests as providers sign them: checks, routes, forms; pure.
 //! * [`trigger`]: what starts runs and lets those go on that wait.
+//! * [`schedule`]: [`Schedule`](schedule::Schedule), the instants of cron expressions, times of day and periods.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
 //! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
@@ -40,6 +41,7 @@ mod io;
 #[cfg(feature = "node")]
 mod node;
 pub mod run;
+pub mod schedule;
 pub mod state;
 pub mod store;
 pub mod trigger;

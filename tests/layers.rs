@@ -1,7 +1,8 @@
 //! The layers of the crate: who may know whom. Reads the sources, and fails on a wrong arrow.
 //!
 //! `node → (state, trigger → flow) → store → (run, backend) → event → error`, with `clock` and `io` at the
-//! bottom; `webhook` knows nothing but `error`. Backends don't know each other, nor they and the store what an event type means.
+//! bottom, `schedule` beside the store, and `webhook`, which knows nothing but `error`. Backends don't know each other,
+//! nor they and the store what an event type means.
 
 #![allow(
     missing_docs,
@@ -16,23 +17,31 @@ use std::fs;
 use std::path::Path;
 
 /// What each layer may name, as paths from the crate's root; a path stands for all below it.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("error", &[]),
     ("clock", &[]),
     ("io", &["error"]),
     ("event", &["error"]),
     ("backend", &["event", "clock", "io", "error"]),
     ("run", &["event", "error"]),
+    // When something is due, and nothing of what becomes of it.
+    ("schedule", &["event", "error"]),
     ("store", &["run", "backend", "event", "clock", "io", "error"]),
     // Of a backend, state sees what an append came to, and nothing else.
     ("state", &["store", "run", "backend::Receipt", "event", "error"]),
     ("flow", &["store", "run", "backend::Receipt", "event", "io", "error"]),
     // What providers send, checked and routed: no store, no clock, no events.
     ("webhook", &["error"]),
-    ("trigger", &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "webhook", "error"]),
-    ("node", &["trigger", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"]),
+    (
+        "trigger",
+        &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "schedule", "webhook", "error"],
+    ),
+    (
+        "node",
+        &["trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"],
+    ),
     // The crate's root shows what there is.
-    ("lib", &["trigger", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
+    ("lib", &["trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
 ];
 
 /// Who may name one backend in particular: where a store is put together, and where its options are.
@@ -45,20 +54,22 @@ const FAMILIES: [&str; 9] =
 /// Layers that give event types a meaning, or pass on what users say.
 const KNOW_TYPES: [&str; 5] = ["run", "state", "flow", "trigger", "node"];
 
-/// Crates that belong to one place.
-const OWNED_CRATES: [(&str, &str); 12] = [
-    ("redis", "backend/redis/"),
-    ("tokio_rustls", "backend/redis/"),
-    ("moka", "store/"),
-    ("jiff", "event/"),
-    ("base64", "webhook/"),
-    ("form_urlencoded", "webhook/"),
-    ("hmac", "webhook/"),
-    ("ipnet", "webhook/"),
-    ("percent_encoding", "webhook/"),
-    ("sha1", "webhook/"),
-    ("sha2", "webhook/"),
-    ("subtle", "webhook/"),
+/// Crates and the places that they belong to.
+const OWNED_CRATES: [(&str, &[&str]); 14] = [
+    ("redis", &["backend/redis/"]),
+    ("tokio_rustls", &["backend/redis/"]),
+    ("moka", &["store/"]),
+    ("jiff", &["event/", "schedule/"]),
+    ("cron", &["schedule/"]),
+    ("strsim", &["schedule/"]),
+    ("base64", &["webhook/"]),
+    ("form_urlencoded", &["webhook/"]),
+    ("hmac", &["webhook/"]),
+    ("ipnet", &["webhook/"]),
+    ("percent_encoding", &["webhook/"]),
+    ("sha1", &["webhook/"]),
+    ("sha2", &["webhook/"]),
+    ("subtle", &["webhook/"]),
 ];
 
 /// A source file without comments and tests.
@@ -193,13 +204,14 @@ fn violations(source: &Source) -> Vec<String> {
             }
         }
     }
-    for (owned, home) in OWNED_CRATES {
+    for (owned, homes) in OWNED_CRATES {
         let mentions = source.code.match_indices(owned).any(|(at, _)| {
             let (before, after) = (&source.code[..at], &source.code[at + owned.len()..]);
             let is_path = after.starts_with("::") && !before.ends_with(is_word) && !before.ends_with("::");
             is_path || (before.ends_with("#[") && !after.starts_with(is_word))
         });
-        if mentions && !source.path.starts_with(home) && source.layer() != "lib" && !is_own_module(source, owned) {
+        let is_home = homes.iter().any(|home| source.path.starts_with(home));
+        if mentions && !is_home && source.layer() != "lib" && !is_own_module(source, owned) {
             wrong.push(format!("{} uses the crate {owned}", source.path));
         }
     }
@@ -270,6 +282,9 @@ fn wrong_arrows_are_found() {
         ("store/mod.rs", "let value: redis::Value;", "redis"),
         ("trigger/mod.rs", "use sha2::Sha256;", "sha2"),
         ("webhook/mod.rs", "use crate::clock::Clock;", "clock"),
+        ("trigger/mod.rs", "let zone: jiff::tz::TimeZone;", "jiff"),
+        ("trigger/mod.rs", "cron::Schedule::from_str(text)", "cron"),
+        ("schedule/mod.rs", "use crate::trigger::TriggerEngine;", "trigger"),
         ("backend/memory.rs", "if event_type == \"state.set\" {}", "state.set"),
         ("cache/mod.rs", "", "no place"),
     ] {
@@ -289,6 +304,7 @@ fn right_arrows_are_let_through() {
         ("store/options.rs", "fn redis(redis: RedisOptions) {}"),
         ("trigger/mod.rs", "use crate::webhook::verify;"),
         ("webhook/mac.rs", "use sha2::Sha256;\nuse crate::error::Error;"),
+        ("schedule/zone.rs", "use jiff::tz::TimeZone;\nuse crate::event::parse_time;"),
         ("node/store.rs", "use napi_derive::napi;\nuse crate::state::RunState;"),
     ] {
         assert_eq!(violations(&Source::new(path, text)), Vec::<String>::new(), "{path}: {text}");

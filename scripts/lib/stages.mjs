@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setupSteps } from '../setup.mjs'
 import { generateBinding, generatedFiles } from './addon.mjs'
 import { capture, run } from './command.mjs'
+import { ensureCronsim } from './cronsim.mjs'
 import { root, tool } from './paths.mjs'
 import { ensureRedisServer } from './redis.mjs'
 import { ScriptError } from './terminal.mjs'
@@ -51,6 +52,11 @@ export const stages = [
     name: 'redis',
     about: 'redis-server to start in tests',
     run: ensureRedisServer,
+  },
+  {
+    name: 'cronsim',
+    about: 'cronsim to compare schedules with',
+    run: ensureCronsim,
   },
   {
     name: 'format',
@@ -105,7 +111,7 @@ export const stages = [
   {
     name: 'js',
     about: 'vitest: conformance, classes, faults',
-    needs: ['layer', 'addon', 'redis'],
+    needs: ['layer', 'addon', 'redis', 'cronsim'],
     run: (more) => vitest('--exclude', '**/packaging.test.ts', '--exclude', '**/examples.test.ts', ...more),
   },
   {

@@ -15,6 +15,7 @@ mod outcome;
 mod pages;
 mod request;
 mod run_state;
+mod schedule;
 mod store;
 mod submit;
 mod subscription;
