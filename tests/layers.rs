@@ -38,7 +38,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ),
     (
         "node",
-        &["trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io", "error"],
+        &[
+            "trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io",
+            "error",
+        ],
     ),
     // The crate's root shows what there is.
     ("lib", &["trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
