@@ -846,5 +846,7 @@ module.exports.NativeSubscription = nativeBinding.NativeSubscription
 module.exports.appendNow = nativeBinding.appendNow
 module.exports.checkWebhook = nativeBinding.checkWebhook
 module.exports.checkWebhookAuth = nativeBinding.checkWebhookAuth
+module.exports.nextInstant = nativeBinding.nextInstant
 module.exports.peekState = nativeBinding.peekState
+module.exports.previewSchedule = nativeBinding.previewSchedule
 module.exports.reduceRun = nativeBinding.reduceRun

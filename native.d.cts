@@ -242,9 +242,6 @@ export declare class NativeSubscription {
  */
 export declare function appendNow(store: object, packed: string): string | null
 
-/** The first instant of a schedule after one; `null` if there is none. Throws an error as text. */
-export declare function nextInstant(options: string, afterMs: number): number | null
-
 /**
  * Whether a request (JSON, its body beside it) that came at `now` is what `auth` (JSON) asks for:
  * `{"accepted":true,"id":…,"key":…}`, `{"accepted":false,"reason":…}`, or an error.
@@ -253,6 +250,9 @@ export declare function checkWebhook(auth: string, request: string, body: Uint8A
 
 /** All that keeps these settings (JSON), and these secrets, from working, as sentences. */
 export declare function checkWebhookAuth(auth: string, secrets: Array<string>): Array<string>
+
+/** The first instant of a schedule after one; `null` if there is none. Throws an error as text. */
+export declare function nextInstant(options: string, afterMs: number): number | null
 
 /**
  * The value of a key as JSON (empty if it is absent), if it is known in memory. A function, as a
