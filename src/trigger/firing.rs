@@ -286,8 +286,8 @@ impl TriggerEngine {
 
     /// What came of a firing before; what is unfinished of it is finished. A payload that isn't kept is that of now.
     async fn repeat(&self, name: &str, events: &Events, payload: Option<String>) -> Result<Outcome> {
-        let first = events.iter().filter_map(|event| Some((event.event_type, Recorded::read(event)?)));
-        let Some((event_type, mut first)) = first.last() else {
+        let mut first = events.iter().filter_map(|event| Some((event.event_type, Recorded::read(event)?)));
+        let Some((event_type, mut first)) = first.next_back() else {
             return Err(Error::new(Code::Corrupt, "The first firing with this key can't be read."));
         };
         let record = self.firing(name, &first.fire_id, first.at).await?;
@@ -300,11 +300,11 @@ impl TriggerEngine {
                 runs: record.runs,
                 ..Outcome::default()
             },
-            _ => {
+            record => {
                 if first.is_unkept {
                     (first.payload, first.is_unkept) = (payload, false);
                 }
-                self.work_off(name, &first).await?
+                self.resume(name, first, record).await?
             }
         };
         outcome.is_repeated = true;
@@ -505,7 +505,7 @@ impl TriggerEngine {
                 self.firing_done(name, fire_id).await?;
                 Ok(Outcome::default())
             }
-            _ => self.work_off(name, &recorded).await,
+            known => self.resume(name, recorded, known).await,
         }
     }
 
@@ -590,7 +590,7 @@ pub(super) fn same(config: &TriggerConfig, recorded: &Recorded) -> Option<String
 }
 
 /// Which flows a firing is for, and how.
-fn flows(
+pub(super) fn flows(
     name: &str,
     subscribers: &[(String, Mode)],
     modes: &HashMap<String, Option<Mode>>,
