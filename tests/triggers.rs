@@ -265,7 +265,9 @@ async fn what_nobody_finished_is_finished_once_however_many_try() {
     let [a, b, c] = &others;
     let (a, b, c) = tokio::join!(a.finish_firings(5_000), b.finish_firings(5_000), c.finish_firings(5_000));
     assert!(!a.unwrap().jobs.is_empty());
-    (b.unwrap(), c.unwrap());
+    for finished in [b, c] {
+        finished.unwrap();
+    }
     assert_eq!(desk.runs().await, 1);
     assert_eq!(desk.triggers.stats(Some("t")).await.unwrap().by_status[&FiringStatus::Processed], 1);
     assert!(desk.other().finish_firings(0).await.unwrap().jobs.is_empty(), "nothing is left");
@@ -328,7 +330,7 @@ async fn a_payload_that_is_not_kept_stands_nowhere_but_in_the_run() {
     desk.other().finish_firings(5_000).await.unwrap();
     let [failed] = &desk.triggers.runs("t", Some(FiringStatus::Failed), None).await.unwrap()[..] else { panic!("one") };
     assert!(failed.reason.as_ref().unwrap().contains("payload is gone"));
-    refusal(desk.triggers.retry(&failed.fire_id).await, Code::Validation);
+    refusal(desk.triggers.retry(&failed.fire_id, &HashMap::new()).await, Code::Validation);
 }
 
 #[tokio::test]
@@ -478,11 +480,11 @@ async fn what_is_disabled_or_not_meant_leaves_its_reason_and_can_be_retried() {
     let skip = FireRequest { skip: Some("not meant"), ..FireRequest::new("t", Some("2")) };
     desk.triggers.fire(skip).await.unwrap();
     assert_eq!(desk.runs().await, 0);
-    let (name, retried) = desk.other().retry(&disabled.fire_id).await.unwrap();
+    let (name, retried) = desk.other().retry(&disabled.fire_id, &HashMap::new()).await.unwrap();
     assert_eq!((name.as_str(), retried.status, &retried.fire_id), ("t", FiringStatus::Processed, &disabled.fire_id));
     assert_eq!(desk.runs().await, 1);
-    refusal(desk.triggers.retry(&disabled.fire_id).await, Code::Conflict);
-    refusal(desk.triggers.retry("unknown").await, Code::NotFound);
+    refusal(desk.triggers.retry(&disabled.fire_id, &HashMap::new()).await, Code::Conflict);
+    refusal(desk.triggers.retry("unknown", &HashMap::new()).await, Code::NotFound);
     let stats = desk.triggers.stats(Some("t")).await.unwrap();
     assert_eq!((stats.total, stats.by_status[&FiringStatus::Processed]), (2, 1));
     assert_eq!(desk.triggers.runs("t", None, None).await.unwrap().len(), 2);

@@ -92,6 +92,22 @@ struct FireIdInput {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct RetryInput {
+    fire_id: String,
+    #[serde(default)]
+    modes: HashMap<String, Option<Mode>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UndecidedOutput {
+    trigger_name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PendingInput {
     fire_id: String,
     flow_name: String,
@@ -424,9 +440,21 @@ impl NativeFlows {
     /// Lets a firing have its effect after all.
     #[napi(catch_unwind)]
     pub fn retry_firing(&self, ticket: f64, request: String) -> Option<String> {
-        ask!(self, ticket, request, |input: FireIdInput, flows, triggers| {
-            let (name, outcome) = triggers.retry(&input.fire_id).await?;
+        ask!(self, ticket, request, |input: RetryInput, flows, triggers| {
+            let (name, outcome) = triggers.retry(&input.fire_id, &input.modes).await?;
             Ok(json(&FiredOutput::new(name, outcome)))
+        })
+    }
+
+    /// The trigger and the payload of a firing whose flows are decided on when it is retried, or `null`.
+    #[napi(catch_unwind)]
+    pub fn undecided_firing(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: FireIdInput, flows, triggers| {
+            let found = triggers.undecided(&input.fire_id).await?;
+            Ok(json(&found.map(|(trigger_name, payload)| UndecidedOutput {
+                trigger_name,
+                payload: payload.and_then(|payload| RawValue::from_string(payload).ok()),
+            })))
         })
     }
 

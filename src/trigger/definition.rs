@@ -167,7 +167,12 @@ impl TriggerConfig {
     /// The longest time back that a new firing is compared with; 0: with none.
     pub(super) fn window_ms(&self) -> u64 {
         let rate = self.rate_limit.map_or(0, |limit| limit.window);
-        rate.max(self.deduplicate.as_ref().map_or(0, |same| same.window))
+        rate.max(self.same_ms())
+    }
+
+    /// How long firings are the same.
+    pub(super) fn same_ms(&self) -> u64 {
+        self.deduplicate.as_ref().map_or(0, |same| same.window)
     }
 
     /// Whether a firing depends on those before it.
@@ -197,9 +202,10 @@ impl TriggerConfig {
         if self.deduplicate.as_ref().is_some_and(|same| same.key.split('.').any(str::is_empty)) {
             problems.push("config.deduplicate.key is no path into the payload such as \"order.id\"".into());
         }
-        let window = self.window_ms();
+        let window = self.window_ms().max(self.debounce.unwrap_or_default());
         if window > self.retention_ms() {
-            problems.push("config.retentionDays is shorter than a window: what is counted would be gone".into());
+            problems
+                .push("config.retentionDays is shorter than a window: what is counted, or waits, would be gone".into());
         }
         if self.debounce.is_some() && !self.persist_data {
             problems.push(

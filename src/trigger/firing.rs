@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Timestamp, Uuid};
 
@@ -18,6 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{EventId, EventRef, Events, Field, NewEvent, format_time};
 use crate::flow::{Fired, Firing, Job, Object, StartOptions, note};
 use crate::store::{AppendOptions, Query};
+use crate::webhook::digest_text;
 
 /// How many unfinished firings are looked at in one go.
 const MOST_UNFINISHED: usize = 1_000;
@@ -96,6 +98,10 @@ pub(super) struct Recorded {
     pub(super) user_id: Option<String>,
     /// When it fires if nothing else comes, for one that waits.
     pub(super) due: Option<String>,
+    /// What makes it the same as others, if its payload does not say so.
+    pub(super) same: Option<String>,
+    /// Somebody lets it fire after all.
+    pub(super) is_retried: bool,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +123,9 @@ struct FiredData<'a> {
     flows: Vec<FlowData>,
     user_id: Option<String>,
     due: Option<String>,
+    same: Option<String>,
+    #[serde(default)]
+    is_retried: bool,
 }
 
 impl Recorded {
@@ -130,6 +139,8 @@ impl Recorded {
             flows: data.flows.into_iter().map(|flow| (flow.flow_name, flow.mode)).collect(),
             user_id: data.user_id,
             due: data.due,
+            same: data.same,
+            is_retried: data.is_retried,
         })
     }
 
@@ -142,9 +153,12 @@ impl Recorded {
         let mut data = Object::new().text("fireId", &self.fire_id);
         data = match (&self.payload, config.persist_data) {
             (Some(payload), true) => data.raw("payload", payload),
-            (Some(_), false) => data.raw("payloadNotKept", "true"),
+            (Some(_), false) => data.raw("payloadNotKept", "true").maybe_text("same", same(config, self).as_deref()),
             (None, _) => data,
         };
+        if self.is_retried {
+            data = data.raw("isRetried", "true");
+        }
         if !flows.is_empty() {
             data = data.raw("flows", &format!("[{}]", flows.join(",")));
         }
@@ -200,6 +214,8 @@ impl TriggerEngine {
             flows: flows(name, &subscribers, &request.modes, &config)?,
             user_id: request.user_id.map(str::to_owned),
             due: None,
+            same: None,
+            is_retried: false,
         };
         let is_disabled = trigger.is_some_and(|trigger| !trigger.enabled);
         if let Some(reason) = if is_disabled { Some("the trigger is disabled") } else { request.skip } {
@@ -215,7 +231,7 @@ impl TriggerEngine {
         mut recorded: Recorded,
         request: FireRequest<'_>,
     ) -> Result<Outcome> {
-        let due_ms = config.debounce.map(|quiet| self.flows.store().now_ms() + quiet);
+        let due_ms = config.debounce.map(|quiet| self.flows.store().now_ms().saturating_add(quiet));
         recorded.due = due_ms.map(format_time);
         let what = if due_ms.is_some() { "trigger.debounced" } else { "trigger.fired" };
         let mut events = request.ahead;
@@ -270,8 +286,8 @@ impl TriggerEngine {
 
     /// What came of a firing before; what is unfinished of it is finished. A payload that isn't kept is that of now.
     async fn repeat(&self, name: &str, events: &Events, payload: Option<String>) -> Result<Outcome> {
-        let first = events.iter().filter_map(|event| Some((event.event_type, Recorded::read(event)?)));
-        let Some((event_type, mut first)) = first.last() else {
+        let mut first = events.iter().filter_map(|event| Some((event.event_type, Recorded::read(event)?)));
+        let Some((event_type, mut first)) = first.next_back() else {
             return Err(Error::new(Code::Corrupt, "The first firing with this key can't be read."));
         };
         let record = self.firing(name, &first.fire_id, first.at).await?;
@@ -284,11 +300,11 @@ impl TriggerEngine {
                 runs: record.runs,
                 ..Outcome::default()
             },
-            _ => {
+            record => {
                 if first.is_unkept {
                     (first.payload, first.is_unkept) = (payload, false);
                 }
-                self.work_off(name, &first).await?
+                self.resume(name, first, record).await?
             }
         };
         outcome.is_repeated = true;
@@ -489,7 +505,7 @@ impl TriggerEngine {
                 self.firing_done(name, fire_id).await?;
                 Ok(Outcome::default())
             }
-            _ => self.work_off(name, &recorded).await,
+            known => self.resume(name, recorded, known).await,
         }
     }
 
@@ -561,8 +577,20 @@ fn json<T: serde::Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::new(Code::Internal, "An outcome is not JSON.").caused_by(error))
 }
 
+/// What makes a firing the same as others: a digest, as it may stand where the payload may not.
+pub(super) fn same(config: &TriggerConfig, recorded: &Recorded) -> Option<String> {
+    let path = &config.deduplicate.as_ref()?.key;
+    let Some(payload) = recorded.payload.as_deref() else { return recorded.same.clone() };
+    let payload: Value = serde_json::from_str(payload).ok()?;
+    let found = path.split('.').try_fold(&payload, |value, member| match value {
+        Value::Array(items) => items.get(member.parse::<usize>().ok()?),
+        value => value.get(member),
+    })?;
+    Some(digest_text(&[path.as_bytes(), b"\n", found.to_string().as_bytes()]))
+}
+
 /// Which flows a firing is for, and how.
-fn flows(
+pub(super) fn flows(
     name: &str,
     subscribers: &[(String, Mode)],
     modes: &HashMap<String, Option<Mode>>,

@@ -5,11 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::TriggerEngine;
 use super::definition::TriggerConfig;
-use super::firing::Recorded;
+use super::firing::{Recorded, same};
 use crate::backend::Receipt;
 use crate::error::{Code, Result};
 use crate::event::{EventId, EventRef, NewEvent, format_time, parse_time};
@@ -19,6 +17,8 @@ use crate::store::{AppendOptions, Query};
 const ATTEMPTS: usize = 1_000;
 /// How many triggers are remembered here; beyond that all are forgotten and read again.
 const MOST_GATES: usize = 10_000;
+/// From how many entries on it is looked which of them are over.
+const FEWEST_SEEN: usize = 1_024;
 /// How often old firings are forgotten at most.
 const TIDY_MS: u64 = 60_000;
 
@@ -45,8 +45,10 @@ struct Gate {
     config: Option<TriggerConfig>,
     /// When it fired, oldest first.
     fired: VecDeque<(u64, String)>,
-    /// By what they are the same: when, and which firing.
+    /// By what they are the same: when, and which firing. Some are over.
     seen: HashMap<String, (u64, String)>,
+    /// With how many entries it is looked next which of them are over.
+    forget_at: usize,
     /// What waits until it is quiet.
     waiting: Option<Recorded>,
 }
@@ -83,21 +85,36 @@ impl Gate {
             return;
         }
         let Some(recorded) = Recorded::read(event) else { return };
-        let is_waiting = event.event_type == "trigger.debounced";
-        if let Some(before) = self.waiting.take()
-            && before.fire_id != recorded.fire_id
-        {
-            // It was replaced before it fired: it does not count.
-            self.fired.retain(|(_, fire_id)| *fire_id != before.fire_id);
-            self.seen.retain(|_, (_, fire_id)| *fire_id != before.fire_id);
+        let is_waiting = self.waiting.as_ref().is_some_and(|waiting| waiting.fire_id == recorded.fire_id);
+        // What a person lets fire after all does not take the place of what waits.
+        if !is_waiting && !recorded.is_retried {
+            self.replace_waiting(config);
         }
-        if !self.fired.iter().rev().any(|(_, fire_id)| *fire_id == recorded.fire_id) {
+        if !is_waiting {
             self.fired.push_back((event.id.ms, recorded.fire_id.clone()));
         }
         if let Some(value) = same(config, &recorded) {
             self.seen.insert(value, (event.id.ms, recorded.fire_id.clone()));
         }
-        self.waiting = is_waiting.then_some(recorded);
+        if event.event_type == "trigger.debounced" {
+            self.waiting = Some(recorded);
+        } else if is_waiting {
+            self.waiting = None;
+        }
+    }
+
+    /// What waits never fires, and does not count.
+    fn replace_waiting(&mut self, config: &TriggerConfig) {
+        let Some(before) = self.waiting.take() else { return };
+        // It is one of the last.
+        if let Some(at) = self.fired.iter().rposition(|(_, fire_id)| *fire_id == before.fire_id) {
+            self.fired.remove(at);
+        }
+        if let Some(value) = same(config, &before)
+            && self.seen.get(&value).is_some_and(|(_, fire_id)| *fire_id == before.fire_id)
+        {
+            self.seen.remove(&value);
+        }
     }
 
     fn forget(&mut self, config: &TriggerConfig, now_ms: u64) {
@@ -105,40 +122,35 @@ impl Gate {
         while self.fired.front().is_some_and(|(ms, _)| ms.saturating_add(window) <= now_ms) {
             self.fired.pop_front();
         }
-        let window = config.deduplicate.as_ref().map_or(0, |same| same.window);
-        self.seen.retain(|_, (ms, _)| ms.saturating_add(window) > now_ms);
+        if self.seen.len() >= self.forget_at {
+            let window = config.same_ms();
+            self.seen.retain(|_, (ms, _)| ms.saturating_add(window) > now_ms);
+            self.forget_at = FEWEST_SEEN.max(2 * self.seen.len());
+        }
     }
 
     /// Why a firing may not be now.
     fn refusal(&mut self, config: &TriggerConfig, recorded: &Recorded, now_ms: u64) -> Option<Passed> {
         self.forget(config, now_ms);
-        if let Some((_, first)) = same(config, recorded).and_then(|value| self.seen.get(&value)) {
+        let before = same(config, recorded).and_then(|value| self.seen.get(&value));
+        if let Some((_, first)) = before.filter(|(ms, _)| ms.saturating_add(config.same_ms()) > now_ms) {
             let reason = format!("the same as the firing {first}");
             return Some(Passed::Skipped { reason, retry_after_ms: None });
         }
         let limit = config.rate_limit?;
-        // What is replaced does not count.
-        let replaced = config.debounce.and(self.waiting.as_ref()).map_or(0, |_| 1);
-        let count = self.fired.len() as u64 - replaced;
+        // What is replaced does not count. It may wait for longer than is counted.
+        let waiting = config.debounce.and(self.waiting.as_ref());
+        let replaced =
+            waiting.filter(|waiting| self.fired.iter().rev().any(|(_, fire_id)| *fire_id == waiting.fire_id));
+        let count = (self.fired.len() - usize::from(replaced.is_some())) as u64;
         if count < limit.max {
             return None;
         }
         let oldest = self.fired.get((count - limit.max) as usize).map_or(now_ms, |(ms, _)| *ms);
         let reason = format!("it fired {} times within {} ms", limit.max, limit.window);
-        let retry_after_ms = Some((oldest + limit.window).saturating_sub(now_ms).max(1));
+        let retry_after_ms = Some(oldest.saturating_add(limit.window).saturating_sub(now_ms).max(1));
         Some(Passed::Skipped { reason, retry_after_ms })
     }
-}
-
-/// What makes a firing the same as others, as JSON text.
-fn same(config: &TriggerConfig, recorded: &Recorded) -> Option<String> {
-    let path = &config.deduplicate.as_ref()?.key;
-    let payload: Value = serde_json::from_str(recorded.payload.as_deref()?).ok()?;
-    let found = path.split('.').try_fold(&payload, |value, member| match value {
-        Value::Array(items) => items.get(member.parse::<usize>().ok()?),
-        value => value.get(member),
-    })?;
-    Some(found.to_string())
 }
 
 impl TriggerEngine {
@@ -232,27 +244,33 @@ impl TriggerEngine {
     async fn look_at(&self, gate: &mut Gate, name: &str, config: &TriggerConfig) -> Result<()> {
         let (store, stream) = (self.flows.store(), self.stream_of(name));
         if gate.config.as_ref() == Some(config) {
-            let events = store.query(Query { after: Some(gate.last), ..Query::stream(&*stream) }).await?;
-            events.iter().for_each(|event| gate.take(event, config));
-            if !events.is_empty() || store.last_id(&stream).await? == Some(gate.last) {
+            let mut is_there = false;
+            let mut pages = store.iterate(Query { after: Some(gate.last), ..Query::stream(&*stream) })?;
+            while let Some(page) = pages.next().await? {
+                is_there |= !page.is_empty();
+                page.iter().for_each(|event| gate.take(event, config));
+            }
+            if is_there || store.last_id(&stream).await? == Some(gate.last) {
                 return Ok(());
             }
             // The stream was deleted, or has expired.
         }
         *gate = Gate { last: store.last_id(&stream).await?.unwrap_or(EventId::MIN), ..Gate::default() };
-        let mut from = store.now_ms().saturating_sub(config.window_ms().saturating_add(SLACK_MS));
-        if config.debounce.is_some() {
-            // What waits may have waited while nobody was there.
-            let types = ["trigger.fired", "trigger.debounced"].map(str::to_owned).to_vec();
-            let latest = Query { types, limit: Some(1), ..Query::stream(&*stream) }.descending();
-            from = store.query(latest).await?.last().map_or(from, |event| from.min(event.id.ms));
-        }
-        for event in store.query(Query { start_ms: Some(from), ..Query::stream(&*stream) }).await?.iter() {
-            gate.take(event, config);
+        // What waits may have waited while nobody was there.
+        let latest = Query { limit: Some(1), ..firings(&stream) }.descending();
+        let latest = store.query(latest).await?.last().map_or(u64::MAX, |event| event.id.ms);
+        let from = store.now_ms().saturating_sub(config.window_ms().saturating_add(SLACK_MS)).min(latest);
+        let mut pages = store.iterate(Query { start_ms: Some(from), ..firings(&stream) })?;
+        while let Some(page) = pages.next().await? {
+            page.iter().for_each(|event| gate.take(event, config));
         }
         gate.config = Some(config.clone());
         Ok(())
     }
+}
+
+fn firings(stream: &str) -> Query {
+    Query { types: ["trigger.fired", "trigger.debounced"].map(str::to_owned).to_vec(), ..Query::stream(stream) }
 }
 
 /// How far clocks may differ, in milliseconds.

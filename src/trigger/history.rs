@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::firing::{Recorded, issued_ms, last_id};
-use super::{Outcome, RegisteredTrigger, TriggerEngine};
+use super::firing::{Recorded, flows, issued_ms, last_id};
+use super::{Mode, Outcome, RegisteredTrigger, TriggerEngine};
+use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, EventRef, Field, NewEvent, format_time};
 use crate::store::{AppendOptions, Query};
@@ -14,6 +15,7 @@ use crate::store::{AppendOptions, Query};
 /// What a trigger's stream says of firings.
 const TYPES: [&str; 6] =
     ["trigger.fired", "trigger.debounced", "trigger.processed", "trigger.failed", "trigger.skipped", "trigger.started"];
+const FIRED: &str = "trigger.fired";
 /// How far clocks may differ, in milliseconds.
 const SKEW_MS: u64 = 10 * 60_000;
 
@@ -87,6 +89,8 @@ struct EndData {
     run_id: Option<String>,
     error: Option<String>,
     reason: Option<String>,
+    #[serde(default)]
+    is_retried: bool,
 }
 
 /// What came of a firing, gathered from its events in any order.
@@ -162,7 +166,11 @@ impl TriggerEngine {
                 let found = match event.event_type {
                     "trigger.fired" | "trigger.debounced" => {
                         let Some(recorded) = Recorded::read(event) else { continue };
-                        let replaced_by = newer.replace(recorded.fire_id.clone());
+                        // What a person lets fire after all replaces nothing.
+                        let replaced_by = match recorded.is_retried {
+                            true => None,
+                            false => newer.replace(recorded.fire_id.clone()),
+                        };
                         if !done.insert(recorded.fire_id.clone()) {
                             continue;
                         }
@@ -226,22 +234,29 @@ impl TriggerEngine {
                 let Some(data) = end_data(event) else { continue };
                 match event.event_type {
                     "trigger.fired" | "trigger.debounced" => {
-                        if let Some(before) = waiting.take().filter(|before| *before != data.fire_id) {
-                            count(FiringStatus::Skipped, u64::from(open.remove(&before)));
+                        let is_waiting = waiting.as_ref() == Some(&data.fire_id);
+                        if !is_waiting
+                            && !data.is_retried
+                            && let Some(before) = waiting.take()
+                        {
+                            open.remove(&before);
+                            skipped.insert(before);
                         }
                         // Somebody let it fire that was skipped.
                         skipped.remove(&data.fire_id);
-                        waiting = (event.event_type == "trigger.debounced").then(|| data.fire_id.clone());
+                        if event.event_type == "trigger.debounced" {
+                            waiting = Some(data.fire_id.clone());
+                        } else if is_waiting {
+                            waiting = None;
+                        }
                         open.insert(data.fire_id);
                     }
                     "trigger.processed" => {
                         let is_first = open.remove(&data.fire_id) | failed.remove(&data.fire_id);
                         count(FiringStatus::Processed, u64::from(is_first));
                     }
-                    "trigger.failed" => {
-                        if open.remove(&data.fire_id) {
-                            failed.insert(data.fire_id);
-                        }
+                    "trigger.failed" if open.remove(&data.fire_id) => {
+                        failed.insert(data.fire_id);
                     }
                     "trigger.skipped" => {
                         skipped.insert(data.fire_id);
@@ -288,53 +303,97 @@ impl TriggerEngine {
         }))
     }
 
-    /// Lets a firing that failed or was skipped have its effect after all, with its recorded payload.
+    /// Lets a firing that failed or was skipped have its effect after all, with its recorded payload. What functions
+    /// of subscriptions say of it is in `modes`, as in [`FireRequest`](super::FireRequest).
     ///
     /// # Errors
     /// `NotFound` for an unknown firing, `Conflict` for one that has its effect, `Validation` if its payload is not
     /// kept, and those of [`TriggerEngine::fire`].
-    pub async fn retry(&self, fire_id: &str) -> Result<(String, Outcome)> {
-        self.catch_up().await?;
-        for trigger in self.list() {
-            let name = &trigger.definition.name;
-            if let Some((recorded, event_type)) = self.find_firing(name, fire_id).await? {
-                return Ok((name.clone(), self.retry_recorded(&trigger, recorded, &event_type).await?));
-            }
-        }
-        Err(Error::new(
-            Code::NotFound,
-            format!("There is no firing {fire_id:?} of a registered trigger, or not any more."),
-        ))
+    pub async fn retry(&self, fire_id: &str, modes: &HashMap<String, Option<Mode>>) -> Result<(String, Outcome)> {
+        let Some((name, recorded, event_type)) = self.find_anywhere(fire_id).await? else {
+            let message = format!("There is no firing {fire_id:?}, or not any more, or its trigger was removed.");
+            return Err(Error::new(Code::NotFound, message));
+        };
+        let outcome = self.retry_recorded(&name, recorded, &event_type, modes).await?;
+        Ok((name, outcome))
+    }
+
+    /// The trigger and the payload (JSON text) of a firing whose flows are decided on when it is retried.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn undecided(&self, fire_id: &str) -> Result<Option<(String, Option<String>)>> {
+        let found = self.find_anywhere(fire_id).await?;
+        let undecided = found.filter(|(_, _, event_type)| event_type != FIRED);
+        Ok(undecided.map(|(name, recorded, _)| (name, recorded.payload)))
     }
 
     async fn retry_recorded(
         &self,
-        trigger: &RegisteredTrigger,
+        name: &str,
         mut recorded: Recorded,
         event_type: &str,
+        modes: &HashMap<String, Option<Mode>>,
     ) -> Result<Outcome> {
-        let (name, config) = (&*trigger.definition.name, &trigger.definition.config);
+        let config = RegisteredTrigger::config_of(self.get(name).as_ref());
         if recorded.is_unkept {
             let message =
                 format!("The payload of the firing {} is not kept; fire the trigger again.", recorded.fire_id);
             return Err(Error::new(Code::Validation, message));
         }
         let known = self.firing(name, &recorded.fire_id, recorded.at).await?;
-        if known.is_some_and(|known| known.status == FiringStatus::Processed) {
+        if known.as_ref().is_some_and(|known| known.status == FiringStatus::Processed) {
             let message = format!("The firing {} has had its effect; fire the trigger again.", recorded.fire_id);
             return Err(Error::new(Code::Conflict, message));
         }
-        self.owe_firing(name, &recorded.fire_id).await?;
-        if event_type != "trigger.fired" {
-            recorded.flows =
-                self.subscribers(name).into_iter().filter(|(_, mode)| *mode != super::Mode::Function).collect();
-            recorded.due = None;
-            let event = NewEvent::new("trigger.fired").with(Field::TriggerName, name);
-            let event = event.with_data(recorded.data(config).done());
-            let stored = self.flows.store().append(&self.stream_of(name), event, AppendOptions::default()).await?;
-            recorded.at = last_id(&stored);
+        if event_type != FIRED {
+            recorded.flows = flows(name, &self.subscribers(name), modes, &config)?;
+            (recorded.due, recorded.is_retried) = (None, true);
         }
-        self.work_off(name, &recorded).await
+        self.owe_firing(name, &recorded.fire_id).await?;
+        if event_type != FIRED {
+            let event = NewEvent::new(FIRED).with(Field::TriggerName, name).with_data(recorded.data(&config).done());
+            // Of several who try at once, one lets it fire.
+            let key = format!("retry:{}", recorded.fire_id);
+            let options = AppendOptions { expected_last_id: None, idempotency_key: Some(key) };
+            let stored = self.flows.store().append(&self.stream_of(name), event, options).await?;
+            recorded.at = last_id(&stored);
+            if let Receipt::Repeated(events) = &stored
+                && let Some(first) = events.iter().find_map(Recorded::read)
+            {
+                recorded = first;
+            }
+        }
+        self.resume(name, recorded, known).await
+    }
+
+    /// Gives a firing what is left of its effect. What it started, or told people of, before it failed stays as it is.
+    pub(super) async fn resume(
+        &self,
+        name: &str,
+        mut recorded: Recorded,
+        known: Option<FiringRecord>,
+    ) -> Result<Outcome> {
+        let before = known.filter(|known| known.status == FiringStatus::Failed);
+        if let Some(before) = &before {
+            let has_run = |flow: &str| before.runs.iter().any(|run| run.flow_name == flow);
+            recorded.flows.retain(|(flow, mode)| *mode != Mode::Manual && !has_run(flow));
+        }
+        let mut outcome = self.work_off(name, &recorded).await?;
+        outcome.runs.splice(0..0, before.into_iter().flat_map(|before| before.runs));
+        Ok(outcome)
+    }
+
+    /// A firing of any trigger that is registered or subscribed to.
+    async fn find_anywhere(&self, fire_id: &str) -> Result<Option<(String, Recorded, String)>> {
+        self.catch_up().await?;
+        let names = self.known().board.registry.names();
+        for name in names {
+            if let Some((recorded, event_type)) = self.find_firing(&name, fire_id).await? {
+                return Ok(Some((name, recorded, event_type)));
+            }
+        }
+        Ok(None)
     }
 
     /// The latest event that a firing stands in, and its type.

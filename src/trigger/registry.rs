@@ -10,6 +10,7 @@ use super::{Known, TriggerEngine};
 use crate::error::{Code, Error, Result};
 use crate::event::{Field, NewEvent};
 use crate::flow::Object;
+use crate::run::Plan;
 use crate::store::AppendOptions;
 use crate::webhook::{Found, PathPattern};
 
@@ -28,7 +29,7 @@ pub struct Subscription {
 }
 
 /// What is to be recorded, if anything, and what that comes to.
-type Change<T> = (Vec<NewEvent>, T);
+pub(super) type Change<T> = (Vec<NewEvent>, T);
 
 impl TriggerEngine {
     /// Registers a trigger, or gives it another definition. Nothing is recorded if it has this one. Whether it was
@@ -129,7 +130,9 @@ impl TriggerEngine {
             let before = registry.subscribers(trigger_name).find(|(flow, _)| flow == flow_name);
             let is_defined = before.is_some_and(|(_, subscriber)| subscriber.is_defined);
             let subscriber = Subscriber { mode: *mode, is_defined, plan };
-            Ok((subscribed(trigger_name, flow_name, &subscriber, before.map(|(_, known)| known))?, ()))
+            let mut events = subscribed(trigger_name, flow_name, &subscriber, before.map(|(_, known)| known))?;
+            events.extend(renewed(known, flow_name, &subscriber.plan, std::slice::from_ref(trigger_name))?);
+            Ok((events, ()))
         })
         .await
     }
@@ -146,7 +149,8 @@ impl TriggerEngine {
         .await
     }
 
-    /// Makes the subscriptions of a flow those of its definition; those that were made at run time stay.
+    /// Makes the subscriptions of a flow those of its definition; those that were made at run time stay, and start
+    /// runs as it says now.
     ///
     /// # Errors
     /// `NotFound` if this engine has no definition of the flow, `Validation` if trigger and mode don't go together,
@@ -164,7 +168,9 @@ impl TriggerEngine {
                 events.extend(subscribed(name, flow_name, &subscriber, before)?);
             }
             let gone = registry.defined_by(flow_name).into_iter().filter(|name| !triggers.contains(name));
-            events.extend(gone.map(|name| unsubscribed(&name, flow_name)));
+            let gone: Vec<String> = gone.collect();
+            events.extend(renewed(known, flow_name, &plan, &[triggers, &*gone].concat())?);
+            events.extend(gone.iter().map(|name| unsubscribed(name, flow_name)));
             Ok((events, ()))
         })
         .await
@@ -186,9 +192,9 @@ impl TriggerEngine {
         known.board.registry.subscribers(name).map(|(flow, subscriber)| (flow.to_owned(), subscriber.mode)).collect()
     }
 
-    /// Whether a flow's definition is on record as subscribing to something.
+    /// Whether a flow is on record as subscribing to something, by its definition or since.
     pub fn subscribes(&self, flow_name: &str) -> bool {
-        !self.known().board.registry.defined_by(flow_name).is_empty()
+        self.known().board.registry.subscribes(flow_name)
     }
 
     /// Grows with every change of triggers or subscriptions that this engine hears of.
@@ -210,7 +216,7 @@ impl TriggerEngine {
     }
 
     /// Decides by what is known, and records it on the condition that this is still all there is.
-    async fn change<T>(&self, mut decide: impl FnMut(&Known) -> Result<Change<T>>) -> Result<T> {
+    pub(super) async fn change<T>(&self, mut decide: impl FnMut(&Known) -> Result<Change<T>>) -> Result<T> {
         let mut attempt = 1;
         loop {
             self.catch_up().await?;
@@ -279,6 +285,18 @@ fn subscribed(name: &str, flow: &str, wanted: &Subscriber, before: Option<&Subsc
     let data = Object::new().text("flowName", flow).raw("mode", &mode);
     let data = if wanted.is_defined { data.raw("isDefined", "true") } else { data };
     Ok(vec![about(name, "trigger.subscribed").with_data(data.raw("plan", &plan).done())])
+}
+
+/// A flow's other subscriptions, whose runs would still be as it was defined before.
+fn renewed(known: &Known, flow: &str, plan: &Arc<Plan>, others_than: &[String]) -> Result<Vec<NewEvent>> {
+    let mut events = Vec::new();
+    for (name, before) in known.board.registry.outdated(flow, plan) {
+        if !others_than.contains(&name) {
+            let subscriber = Subscriber { plan: Arc::clone(plan), ..before.clone() };
+            events.extend(subscribed(&name, flow, &subscriber, Some(&before))?);
+        }
+    }
+    Ok(events)
 }
 
 fn unsubscribed(name: &str, flow: &str) -> NewEvent {

@@ -66,7 +66,7 @@ pub(super) fn digest(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// The same in hex.
-pub(super) fn digest_text(parts: &[&[u8]]) -> String {
+pub(crate) fn digest_text(parts: &[&[u8]]) -> String {
     digest(parts).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -46,6 +46,7 @@ mod tests;
 pub use auth::{Algorithm, AuthType, Encoding, Provider, WebhookAuth};
 pub use delivery::Delivery;
 pub use form::{parse_form, parse_query};
+pub(crate) use mac::digest_text;
 pub use path::PathPattern;
 pub use reason::Reason;
 pub use routes::{Found, Routes};

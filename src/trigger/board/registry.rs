@@ -1,6 +1,6 @@
 //! Which triggers there are, and which flows subscribe to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,23 @@ impl Registry {
         self.subscribers.get(name).into_iter().flatten().map(|(flow, subscriber)| (flow.as_str(), subscriber))
     }
 
+    /// The names that are registered or subscribed to.
+    pub(in crate::trigger) fn names(&self) -> BTreeSet<String> {
+        self.triggers.keys().chain(self.subscribers.keys()).cloned().collect()
+    }
+
+    /// The subscriptions of a flow whose runs would not be as this plan says.
+    pub(in crate::trigger) fn outdated(&self, flow_name: &str, plan: &Arc<Plan>) -> Vec<(String, Subscriber)> {
+        let known = self.subscribers.iter().filter_map(|(name, flows)| Some((name, flows.get(flow_name)?)));
+        let outdated = known.filter(|(_, subscriber)| subscriber.plan != *plan);
+        outdated.map(|(name, subscriber)| (name.clone(), subscriber.clone())).collect()
+    }
+
+    /// Whether a flow subscribes to anything.
+    pub(in crate::trigger) fn subscribes(&self, flow_name: &str) -> bool {
+        self.subscribers.values().any(|flows| flows.contains_key(flow_name))
+    }
+
     /// The triggers that a flow's definition names.
     pub(in crate::trigger) fn defined_by(&self, flow_name: &str) -> Vec<String> {
         let names =
@@ -160,7 +177,7 @@ impl Registry {
         struct Data {
             definition: TriggerDefinition,
         }
-        let Some(Data { definition }) = parse(data) else { return };
+        let Some(Data { definition }) = parse(data).filter(|data: &Data| data.definition.name == name) else { return };
         let enabled = self.triggers.get(name).is_none_or(|known| known.enabled);
         self.triggers.insert(name.to_owned(), RegisteredTrigger { definition: Arc::new(definition), enabled });
     }
@@ -171,7 +188,7 @@ impl Registry {
             changes: Value,
         }
         let (Some(Data { changes }), Some(known)) = (parse(data), self.triggers.get_mut(name)) else { return };
-        if let Some(definition) = changed(&known.definition, changes) {
+        if let Some(definition) = changed(&known.definition, changes).filter(|changed| changed.name == name) {
             known.definition = Arc::new(definition);
         }
     }
