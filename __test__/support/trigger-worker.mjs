@@ -2,9 +2,9 @@
 //
 //   fork('trigger-worker.mjs', [JSON.stringify({ urls, queue })])
 //
-// `queue`: it also works on the flows of `fulfilment`. Messages: `{ fire: [{ core, name, payload, key, request }], as }` fires
-// all at once, a request through `handleWebhook`, and is answered by `{ [as]: what came of each }`; `{ close: true }` ends it
-// in good order.
+// `queue`: it also works on the flows of `fulfilment`. Messages: `{ fire: [{ core, name, payload, key, request }], inFlight, as }`
+// fires them, at most `inFlight` at a time or all at once, a request through `handleWebhook`, and is answered by
+// `{ [as]: what came of each }`; `{ close: true }` ends it in good order.
 
 import { open } from '../../index.js'
 import { fulfilment } from './flows.mjs'
@@ -22,8 +22,18 @@ async function fire({ core = 0, name, payload, key, request }) {
   return await engine.emit(name, payload, key === undefined ? {} : { idempotencyKey: key })
 }
 
-process.on('message', async ({ fire: firings, as, close }) => {
-  if (firings) process.send({ [as]: await Promise.all(firings.map(fire)) })
+async function fireAll(firings, inFlight = firings.length) {
+  const fired = []
+  let next = 0
+  const lane = async () => {
+    for (let n = next++; n < firings.length; n = next++) fired[n] = await fire(firings[n])
+  }
+  await Promise.all(Array.from({ length: inFlight }, lane))
+  return fired
+}
+
+process.on('message', async ({ fire: firings, inFlight, as, close }) => {
+  if (firings) process.send({ [as]: await fireAll(firings, inFlight) })
   if (close) {
     await Promise.all(cores.map((core) => core.close()))
     process.disconnect()
