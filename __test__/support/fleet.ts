@@ -1,11 +1,13 @@
 /** Processes that work on flows, and are killed. */
 
 import { type ChildProcess, fork } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { QueueConfig, RunStatus, WorkerOptions } from '../../index.js'
 
-const FILE = fileURLToPath(new URL('flow-worker.mjs', import.meta.url))
+/** What processes run: a module of this folder. */
+type Program = 'flow-worker.mjs' | 'trigger-worker.mjs'
 
 /** What a process is told at its start; see `flow-worker.mjs`. */
 export interface FleetOptions {
@@ -14,6 +16,12 @@ export interface FleetOptions {
   /** The point at which handlers stop for ever. */
   hold?: string | undefined
   worker?: WorkerOptions
+}
+
+/** The same for `trigger-worker.mjs`. */
+export interface TriggerFleetOptions {
+  urls: string[]
+  queue?: string
 }
 
 /** A point that a handler has reached. */
@@ -31,9 +39,9 @@ export class Member {
   /** What somebody waits for, by name. */
   readonly #wanted = new Map<string, (value: never) => void>()
 
-  constructor(options: FleetOptions, onPoint: (point: Point) => void) {
+  constructor(program: Program, options: object, onPoint: (point: Point) => void) {
     // It inherits neither the flags of the test runner nor a pipe of it.
-    this.process = fork(FILE, [JSON.stringify(options)], {
+    this.process = fork(fileURLToPath(new URL(program, import.meta.url)), [JSON.stringify(options)], {
       execArgv: [],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
@@ -58,10 +66,16 @@ export class Member {
     if (this.process.connected) this.process.send({ hold: point ?? null })
   }
 
+  /** Sends a message that has an answer. */
+  async ask<T>(message: object): Promise<T> {
+    const as = randomUUID()
+    const answered = this.message<T>(as)
+    this.process.send({ ...message, as })
+    return await answered
+  }
+
   async status(runIds: string[]): Promise<RunStatus[]> {
-    const statuses = this.message<RunStatus[]>('statuses')
-    this.process.send({ status: runIds })
-    return await statuses
+    return await this.ask({ status: runIds })
   }
 
   /** Stops the process where it is; its connections stay open. */
@@ -84,11 +98,19 @@ export class Member {
 export class Fleet {
   readonly members = new Set<Member>()
   readonly #points: Point[] = []
+  readonly #program: Program
   #look = () => {}
 
+  constructor(program: Program = 'flow-worker.mjs') {
+    this.#program = program
+  }
+
   /** Starts so many processes more. */
-  async start(count: number, options: FleetOptions): Promise<Member[]> {
-    const started = Array.from({ length: count }, () => new Member(options, (point) => this.#reach(point)))
+  async start(count: number, options: FleetOptions | TriggerFleetOptions): Promise<Member[]> {
+    const started = Array.from(
+      { length: count },
+      () => new Member(this.#program, options, (point) => this.#reach(point)),
+    )
     for (const member of started) this.members.add(member)
     await Promise.all(started.map((member) => member.message('ready')))
     return started

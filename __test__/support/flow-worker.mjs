@@ -3,8 +3,8 @@
 //   fork('flow-worker.mjs', [JSON.stringify({ config, queue, hold, worker })])
 //
 // It sends `{ ready: true }`, and `{ at, runId }` whenever a handler reaches a point of its code. At the point named
-// `hold` the handler stops for ever. Messages: `{ hold }` names another point, or none; `{ status: [runIds] }` is answered
-// by `{ statuses }`; `{ close: true }` ends it in good order.
+// `hold` the handler stops for ever. Messages: `{ hold }` names another point, or none; `{ status: [runIds], as }` is
+// answered by `{ [as]: statuses }`; `{ close: true }` ends it in good order.
 
 import { open } from '../../index.js'
 import { chain, order } from './flows.mjs'
@@ -42,9 +42,9 @@ for (let n = 1; n <= 5; n++) {
 }
 await core.worker(queue, handlers, worker)
 
-process.on('message', async ({ status, close, ...other }) => {
+process.on('message', async ({ status, as, close, ...other }) => {
   if ('hold' in other) hold = other.hold
-  if (status) process.send({ statuses: await Promise.all(status.map((runId) => core.flows.status(runId))) })
+  if (status) process.send({ [as]: await Promise.all(status.map((runId) => core.flows.status(runId))) })
   if (close) {
     await core.close()
     process.disconnect()

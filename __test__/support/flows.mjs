@@ -21,3 +21,7 @@ export const chain = (queue) => ({
     ]),
   ),
 })
+
+/** Two flows of one step, for whoever subscribes them. */
+export const fulfilment = (queue) =>
+  ['pack', 'bill'].map((name) => ({ name, entry: { step: name, queue }, steps: { [name]: { queue } } }))
