@@ -130,6 +130,8 @@ export declare class NativeFlows {
   triggerStats(ticket: number, request: string): string | null
   /** Lets a firing have its effect after all. */
   retryFiring(ticket: number, request: string): string | null
+  /** The trigger and the payload of a firing whose flows are decided on when it is retried, or `null`. */
+  undecidedFiring(ticket: number, request: string): string | null
   /** The runs that wait for a person. */
   pendingStarts(ticket: number, request: string): string | null
   /** Starts a run that waits for a person. */

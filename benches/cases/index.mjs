@@ -8,6 +8,7 @@ import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
 import { stateBenchmarks } from './state.mjs'
 import { subscribeBenchmarks } from './subscribe.mjs'
+import { webhookBenchmarks } from './webhook.mjs'
 
 // The longest runs fill the server, so they come last but for the table's order.
 const GROUPS = [
@@ -20,6 +21,7 @@ const GROUPS = [
   cacheMemoryBenchmarks,
   flowBenchmarks,
   awaitBenchmarks,
+  webhookBenchmarks,
   longRunBenchmarks,
 ]
 

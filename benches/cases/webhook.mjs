@@ -1,0 +1,34 @@
+// Requests to a webhook: checked, recorded and answered, beside a server that only checks them.
+
+import { coreWebhooks, providersLibrary } from '../webhooks.mjs'
+
+/** @param {{ redis: { port: number }, scale: number }} context */
+export function webhookBenchmarks({ redis: { port }, scale }) {
+  const all = [
+    providersLibrary(),
+    coreWebhooks('in memory', {}),
+    coreWebhooks('in memory, no payloads kept', { persistData: false }),
+    coreWebhooks('on Redis', { port }),
+  ]
+  return [
+    requests('genuine webhook requests of 300 bytes', all, { count: 2_000 * scale, bytes: 250, genuine: true }),
+    requests('forged webhook requests of 300 bytes', all, { count: 2_000 * scale, bytes: 250, genuine: false }),
+    requests('genuine webhook requests of 1 MiB', [all[0], all[2]], {
+      count: 60 * scale,
+      bytes: (1 << 20) - 70,
+      genuine: true,
+    }),
+  ]
+}
+
+function requests(name, variants, { count, ...kind }) {
+  // As many as there are connections, at least.
+  const amount = Math.max(16, Math.round(count))
+  return {
+    name,
+    variants,
+    work: (subject) => subject.send({ count: amount, ...kind }),
+    check: async () => {},
+    metrics: [{ name, unit: 'requests/s', better: 'higher', value: (ms) => (amount * 1000) / ms }],
+  }
+}
