@@ -1398,7 +1398,7 @@ export interface TriggerContext {
   headers?: Record<string, string>
   /** The parts of the path that the endpoint names, for a webhook. */
   params?: Record<string, string>
-  /** What follows the path, by name, for a webhook. */
+  /** What follows the path, by name, for a webhook; without credentials. */
   query?: Record<string, string>
 }
 

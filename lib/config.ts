@@ -20,7 +20,10 @@ const url: Check = (value, name) => {
   const isUrl = typeof value === 'string' && URL.canParse(value) && !/[?#]/.test(value)
   expect(isUrl, value, name, 'a URL such as "https://app.example.com", without query')
 }
-const functionOf: Check = (value, name) => expect(typeof value === 'function', value, name, 'a function')
+/** What stands in the place of code that gives secrets may be one. */
+const functionOf: Check = (value, name) => {
+  if (typeof value !== 'function') throw refuse(`${name} is not a function.`)
+}
 const duration: Check = (value, name) => {
   try {
     toDuration(value as string, name)

@@ -4,7 +4,7 @@
 
 import type { FiringConfig, TriggerDefinition, WebhookAuth, WebhookEndpoint } from '../../index.js'
 import { toDuration } from '../duration.js'
-import { shown } from '../errors.js'
+import { NuxtQueueError, shown } from '../errors.js'
 import { toJson } from '../json.js'
 import { checkKnown, checkName, invalid } from '../query.js'
 import { checkSchema } from '../schema.js'
@@ -88,7 +88,7 @@ function checkPlain(plain: Partial<TriggerDefinition>): void {
 }
 
 function readEndpoint(endpoint: WebhookEndpoint, code: TriggerCode, problems: string[]): object {
-  const { auth, ...rest } = checkKnown(endpoint, 'endpoint', ENDPOINT)
+  const { auth, ...rest } = checkKnown(notText(endpoint, 'endpoint'), 'endpoint', ENDPOINT)
   checkName(rest.path, 'endpoint.path')
   if (rest.method !== undefined) checkName(rest.method, 'endpoint.method')
   checkCount(rest.maxBodyBytes, 'endpoint.maxBodyBytes')
@@ -96,18 +96,20 @@ function readEndpoint(endpoint: WebhookEndpoint, code: TriggerCode, problems: st
 }
 
 function readAuth(auth: WebhookAuth, code: TriggerCode, problems: string[]): object {
-  const { secret, verify, ...data } = checkKnown(auth, 'endpoint.auth', AUTH)
+  const { secret, verify, ...data } = checkKnown(notText(auth, 'endpoint.auth'), 'endpoint.auth', AUTH)
   checkAuthMember('type', data.type ?? null)
   for (const [member, value] of Object.entries(data)) checkAuthMember(member, value)
   if (secret !== undefined) {
     const secrets = typeof secret === 'string' ? [secret] : secret
-    // Not even how it begins is shown.
-    if (!isTexts(secrets)) throw invalid('endpoint.auth.secret', Symbol('hidden'), 'a string, or an array of strings')
+    if (!isTexts(secrets)) throw unquoted('endpoint.auth.secret', secret, 'a string, or an array of strings')
     code.secrets = [...secrets]
     if (secrets.length === 0) problems.push('endpoint.auth.secret is empty')
     if (data.secretRef !== undefined) problems.push('endpoint.auth has both secret and secretRef; give one of them')
   }
-  if (verify !== undefined) code.verify = checkFunction(verify, 'endpoint.auth.verify')
+  if (verify !== undefined) {
+    if (typeof verify !== 'function') throw unquoted('endpoint.auth.verify', verify, 'a function')
+    code.verify = verify
+  }
   if ((data.type === 'custom') !== (verify !== undefined))
     problems.push("endpoint.auth.verify belongs to type 'custom', which needs it")
   return data
@@ -148,6 +150,18 @@ function readRateLimit(limit: NonNullable<FiringConfig['rateLimit']>): object {
 function readDeduplicate(same: NonNullable<FiringConfig['deduplicate']>): object {
   const { key, window } = checkKnown(same, 'config.deduplicate', ['key', 'window'])
   return { key: checkName(key, 'config.deduplicate.key'), window: toDuration(window, 'config.deduplicate.window') }
+}
+
+/** Refuses a text where an object is expected, which may be a secret. */
+function notText<T>(value: T, name: string): T {
+  if (typeof value === 'string') throw unquoted(name, value, 'an object')
+  return value
+}
+
+/** As `invalid`, but not even how the value begins is shown. */
+function unquoted(name: string, value: unknown, expected: string): NuxtQueueError {
+  const kind = typeof value === 'object' || typeof value === 'function' ? shown(value) : `a ${typeof value}`
+  return new NuxtQueueError('NQ_VALIDATION', `${name} is ${kind}; expected ${expected}.`)
 }
 
 function checkFunction<F>(value: F, name: string): F {

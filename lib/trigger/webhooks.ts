@@ -10,6 +10,7 @@ import { warn } from '../warn.js'
 import { checkWebhook, webhookProblems } from '../webhook-check.js'
 import { AWAIT_PATH, answerAwait } from './await-webhook.js'
 import { fieldsOf, readBody } from './body.js'
+import { keptHeaders, ofUnknown, withoutSecrets } from './credentials.js'
 import type { TriggerCode } from './definition.js'
 import { checkRequest, headerList, headerOf, respond } from './http.js'
 import { type Arrival, bodyOf, isTooLarge, Ledger, withoutBody } from './ledger.js'
@@ -36,6 +37,9 @@ interface Passage {
   trigger: KnownTrigger
   request: surface.WebhookRequest
   params: Record<string, string>
+  /** As it was sent. */
+  sent: URLSearchParams
+  /** Without credentials. */
   query: URLSearchParams
   arrival: Arrival
   /** The same for each request that is the same delivery. */
@@ -108,35 +112,40 @@ export class Webhooks {
     trigger: KnownTrigger,
     request: surface.WebhookRequest,
     params: Record<string, string>,
-    query: URLSearchParams,
+    sent: URLSearchParams,
   ): Promise<surface.WebhookResponse> {
-    const { endpoint, config } = trigger.definition
+    const { name, endpoint, config } = trigger.definition
     const most = endpoint?.maxBodyBytes ?? MOST_BYTES
     const isTooLong = request.body.byteLength > most
     const auth = endpoint?.auth
+    const secrets = auth === undefined ? [] : await this.#secretsOf(auth, this.#needs.engine.code.get(name))
+    const query = withoutSecrets(sent, auth, secrets)
+    const headers = keptHeaders(headerList(request.headers), trigger.keptHeaders, secrets)
     const passage: Passage = {
-      ...{ trigger, request, params, query },
+      ...{ trigger, request, params, sent, query },
       arrival: this.#ledger.arrival({
-        ...{ request, path: request.path, headers: kept(request.headers, trigger.keptHeaders) },
-        // A credential may stand in it.
-        query: auth?.query === undefined ? toObject(query) : undefined,
+        ...{ request, path: request.path, headers, query: toObject(query) },
         keepsBody: config?.persistData !== false && !isTooLong,
       }),
     }
     if (!trigger.enabled) return await this.#refuse(passage, rejection(404, 'not found', 'disabled'))
     if (isTooLong) return await this.#refuse(passage, rejection(413, `more than ${most} bytes`, 'too-large'))
-    const refusal =
-      auth === undefined ? undefined : await this.#check(passage, auth, this.#needs.engine.options.timers.now())
+    const nowMs = this.#needs.engine.options.timers.now()
+    const refusal = auth === undefined ? undefined : await this.#check(passage, auth, secrets, nowMs)
     if (refusal !== undefined) return await this.#refuse(passage, refusal)
     return await this.#take(passage)
   }
 
   /** Whether a request is genuine. */
-  async #check(passage: Passage, auth: surface.WebhookAuth, nowMs: number): Promise<Refusal | undefined> {
-    const { request, query, trigger } = passage
+  async #check(
+    passage: Passage,
+    auth: surface.WebhookAuth,
+    secrets: string[] | undefined,
+    nowMs: number,
+  ): Promise<Refusal | undefined> {
+    const { request, sent, trigger } = passage
     const { name } = trigger.definition
     const code = this.#needs.engine.code.get(name)
-    const secrets = await this.#secretsOf(auth, code)
     const lacks = (trigger.definition.code ?? []).includes('verify') && code.verify === undefined
     if (secrets === undefined || lacks) {
       warn(
@@ -150,7 +159,7 @@ export class Webhooks {
       }
     }
     const { method, path, ip, body } = request
-    const received = { method, path, query: query.toString(), headers: headerList(request.headers), body }
+    const received = { method, path, query: sent.toString(), headers: headerList(request.headers), body }
     const verdict = checkWebhook(auth, { ...received, ...(ip !== undefined && { ip }) }, secrets, nowMs)
     if (!verdict.accepted) return rejection(401, 'unauthorized', verdict.reason)
     if (auth.type === 'custom' && !(await isVerified(code, request))) return rejection(401, 'unauthorized', 'verify')
@@ -164,9 +173,10 @@ export class Webhooks {
     if (code.secrets !== undefined) return code.secrets
     if (auth.secretRef === undefined) return ['ip', 'custom'].includes(auth.type) ? [] : undefined
     const resolve = this.#needs.resolveSecret ?? ((ref: string) => process.env[ref])
-    const found = await resolve(auth.secretRef)
-    const secrets = (typeof found === 'string' ? [found] : (found ?? [])).filter((secret) => secret !== '')
-    return secrets.length === 0 ? undefined : secrets
+    const found: unknown = await resolve(auth.secretRef)
+    const secrets = (Array.isArray(found) ? found : [found]).filter((secret) => secret !== undefined && secret !== '')
+    // Nothing else goes on from here: an error about it would show it.
+    return secrets.length > 0 && secrets.every((secret) => typeof secret === 'string') ? secrets : undefined
   }
 
   /** A genuine request. */
@@ -250,7 +260,8 @@ export class Webhooks {
 
   async #refuse({ trigger, arrival }: Passage, refusal: Refusal): Promise<surface.WebhookResponse> {
     const { verdict, reason, response } = refusal
-    await this.#ledger.record(trigger.definition.name, arrival, { verdict, reason, status: response.status })
+    const kept = verdict === 'rejected' ? ofUnknown(arrival, trigger.canCheckAgain) : arrival
+    await this.#ledger.record(trigger.definition.name, kept, { verdict, reason, status: response.status })
     return response
   }
 
@@ -272,6 +283,7 @@ export class Webhooks {
       trigger,
       request,
       params,
+      sent: query,
       query,
       arrival: { ...arrival, deliveryId: engine.flows.newId() },
     }
@@ -279,7 +291,8 @@ export class Webhooks {
       if (delivery.verdict === 'rejected')
         throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
     } else if (auth !== undefined) {
-      const refusal = await this.#check(passage, auth, Date.parse(timestamp))
+      const secrets = await this.#secretsOf(auth, engine.code.get(name))
+      const refusal = await this.#check(passage, auth, secrets, Date.parse(timestamp))
       if (refusal !== undefined) return await this.#refuse(passage, refusal)
     }
     if (again) passage.key = undefined
@@ -303,16 +316,7 @@ function notAgain(deliveryId: string, reason: string): NuxtQueueError {
 function missingSecret({ secretRef }: surface.WebhookAuth): string {
   return secretRef === undefined
     ? 'endpoint.auth needs a secret, or a secretRef that names it'
-    : `endpoint.auth.secretRef names ${shown(secretRef)}, which this process can't resolve: set that environment variable, or triggers.resolveSecret`
-}
-
-/** Headers that are needed to check a request again, and those that say what it is. Never credentials. */
-const HARMLESS = ['content-type', 'user-agent', 'x-github-event', 'x-shopify-topic', 'x-shopify-shop-domain']
-
-function kept(headers: surface.WebhookRequest['headers'], names: string[]): Record<string, string> {
-  const wanted = new Set([...HARMLESS, ...names])
-  const found = headerList(headers).filter(([name]) => wanted.has(name.toLowerCase()))
-  return Object.fromEntries(found.map(([name, value]) => [name.toLowerCase(), value.slice(0, 4096)]))
+    : `endpoint.auth.secretRef names ${shown(secretRef)}, which this process can't resolve: set that environment variable, or let triggers.resolveSecret give it as a text`
 }
 
 function toObject(query: URLSearchParams): Record<string, string> {
