@@ -277,9 +277,11 @@ export class Webhooks {
     }
     if (auth !== undefined && !trigger.canCheckAgain) {
       if (delivery.verdict === 'rejected')
-        throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
+        throw notAgain(deliveryId, 'it was rejected by its sender, or by credentials that are not kept')
     } else if (auth !== undefined) {
-      const refusal = await this.#check(passage, auth, Date.parse(timestamp))
+      // The addresses of proxies are not kept.
+      const { allow: _allow, trustedProxies: _proxies, ...signature } = auth
+      const refusal = await this.#check(passage, signature, Date.parse(timestamp))
       if (refusal !== undefined) return await this.#refuse(passage, refusal)
     }
     if (again) passage.key = undefined
