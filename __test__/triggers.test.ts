@@ -336,6 +336,13 @@ test('instances hear of each other, and refuse what needs code that they do not 
   await until(() => two.triggers.list().length === 2, 'both triggers')
   expect(two.triggers.get('checked')?.schema).toBeUndefined()
   await refuses(() => two.triggers.emit('checked', { n: 1 }), 'NQ_CONFIG', 'schema, which this process does not have')
+  // Who changes something else takes no code away, neither that of others nor its own.
+  await two.triggers.update('checked', { displayName: 'Checked' })
+  await refuses(() => two.triggers.emit('checked', { n: 1 }), 'NQ_CONFIG', 'schema, which this process does not have')
+  await one.triggers.update('checked', { schema: undefined, tags: ['x'] } as never)
+  await refuses(() => one.triggers.emit('checked', { n: 'x' }), 'NQ_VALIDATION', 'n: ')
+  await one.triggers.update('checked', { schema: null })
+  expect(await two.triggers.emit('checked', { n: 'x' })).toMatchObject({ status: 'processed' })
   await two.triggers.disable('plain')
   await until(() => one.triggers.get('plain')?.enabled === false, 'the news')
   expect(await one.triggers.emit('plain', 1)).toMatchObject({ status: 'skipped' })

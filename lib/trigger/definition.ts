@@ -52,6 +52,12 @@ export function codeNames(code: TriggerCode): string[] {
   return CODE.filter((name) => code[name] !== undefined)
 }
 
+/** The member of a definition that a part of its code belongs to. */
+export function memberOf(part: string): string {
+  if (part === 'filter') return 'config'
+  return part === 'verify' || part === 'secrets' ? 'endpoint' : part
+}
+
 /** Reads a definition, or throws `NQ_VALIDATION` for members of a wrong type. */
 export function readTrigger(definition: TriggerDefinition): ReadTrigger {
   checkKnown(definition, 'The trigger', TRIGGER)
@@ -110,8 +116,6 @@ function readAuth(auth: WebhookAuth, code: TriggerCode, problems: string[]): obj
     if (typeof verify !== 'function') throw unquoted('endpoint.auth.verify', verify, 'a function')
     code.verify = verify
   }
-  if ((data.type === 'custom') !== (verify !== undefined))
-    problems.push("endpoint.auth.verify belongs to type 'custom', which needs it")
   return data
 }
 

@@ -42,13 +42,19 @@ export class Registry {
     throw new NuxtQueueError('NQ_NOT_FOUND', `There is no trigger ${shown(name)}; register it first.`)
   }
 
-  /** Throws `NQ_CONFIG` unless this process has the code that the trigger has where it was registered. */
-  expectCode({ definition }: KnownTrigger): void {
-    const needed = (definition.code ?? []).filter((part) => part !== 'secrets' && part !== 'verify')
-    const missing = this.#engine.code.missing(definition.name, needed)
-    if (missing.length === 0) return
-    const what = `The trigger ${shown(definition.name)} has ${missing.join(', ')}, which this process does not have`
+  /** A trigger that can be fired here. Throws `NQ_CONFIG` if it has code where it was registered that this process lacks. */
+  async findUsable(name: string): Promise<KnownTrigger | undefined> {
+    if (this.#missing(this.get(name)).length > 0) await this.#engine.flows.refreshTriggers()
+    const known = this.get(name)
+    const missing = this.#missing(known)
+    if (missing.length === 0) return known
+    const what = `The trigger ${shown(name)} has ${missing.join(', ')}, which this process does not have`
     throw new NuxtQueueError('NQ_CONFIG', `${what}; register it here, too, before it is fired.`)
+  }
+
+  #missing(known: KnownTrigger | undefined): string[] {
+    const needed = known?.definition.code?.filter((part) => part !== 'secrets' && part !== 'verify') ?? []
+    return known === undefined ? [] : this.#engine.code.missing(known.definition.name, needed)
   }
 
   /** The definition as it was given, as far as its code is here, and with its secrets. */

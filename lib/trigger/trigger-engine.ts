@@ -2,8 +2,8 @@ import type * as surface from '../../index.js'
 import type { Engine } from '../engine.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { type Answer, Json, type Request } from '../native-flows.js'
-import { checkLimit, checkName, checkOptions, invalid } from '../query.js'
-import { codeNames, readTrigger } from './definition.js'
+import { checkLimit, checkName, checkObject, checkOptions, invalid } from '../query.js'
+import { codeNames, memberOf, readTrigger } from './definition.js'
 import { Ledger } from './ledger.js'
 import { modeName } from './mode.js'
 import { Registry } from './registry.js'
@@ -67,19 +67,21 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
 
   async update(name: string, changes: Parameters<surface.TriggerEngine['update']>[1]): Promise<void> {
     const known = await this.#registry.find(checkName(name, 'name'))
-    const given = checkOptions(changes, ['name', ...Object.keys(changes ?? {})])
-    const merged = { ...this.#registry.restore(known), ...given } as Record<string, unknown>
-    for (const [member, value] of Object.entries(given))
-      if (value === undefined) merged[member] = known.definition[member]
-    for (const [member, value] of Object.entries(given)) if (value === null) delete merged[member]
-    const { data, code, problems } = readTrigger(merged as unknown as surface.TriggerDefinition)
-    problems.push(...this.#engine.flows.triggerProblems(data), ...(await this.#webhooks.secretProblems(data, code)))
+    const given = Object.entries(checkObject(changes, 'The changes')).filter(([, value]) => value !== undefined)
+    const merged = new Map<string, unknown>([...Object.entries(this.#registry.restore(known)), ...given])
+    const members = given.map(([member]) => member)
+    const isGone = ([, value]: [string, unknown]) => value === null
+    const definition = Object.fromEntries([...merged].filter((entry) => !isGone(entry)))
+    const { data, code, problems } = readTrigger(definition as unknown as surface.TriggerDefinition)
+    problems.push(...this.#engine.flows.triggerProblems(data))
+    // Who only changes something else need not know the secret.
+    if (members.includes('endpoint')) problems.push(...(await this.#webhooks.secretProblems(data, code)))
     if (problems.length > 0) throw cannotWork(name, problems)
-    const names = codeNames(code)
-    const members = Object.keys(given).filter((member) => (given as Record<string, unknown>)[member] !== undefined)
-    const entries = members.map((member) => [member, data[member] ?? null] as const)
-    const packed = { ...Object.fromEntries(entries), code: names.length > 0 ? names : null }
-    await this.#engine.call('updateTrigger', { name, changes: packed })
+    // Code that only other processes have stays theirs, unless it was replaced.
+    const elsewhere = this.#code.missing(name, known.definition.code ?? [])
+    const names = [...codeNames(code), ...elsewhere.filter((part) => !members.includes(memberOf(part)))]
+    const packed = Object.fromEntries(members.map((member) => [member, data[member] ?? null]))
+    await this.#engine.call('updateTrigger', { name, changes: { ...packed, code: names.length > 0 ? names : null } })
     this.#code.set(name, code)
   }
 
@@ -155,8 +157,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     // What a caller hands over counts as it is now.
     const given = Json.of(payload, 'payload')
     await this.#engine.registrations.done()
-    const known = this.#registry.get(name)
-    if (known !== undefined) this.#registry.expectCode(known)
+    const known = await this.#registry.findUsable(name)
     const context = options.context ?? { triggerName: name }
     const hasCode = known?.definition.code !== undefined
     const prepared = hasCode ? await this.#code.prepare(name, parse(given), context) : { payload }
@@ -301,7 +302,7 @@ function checkOneOf(value: string | undefined, name: string, known: string[]): v
 }
 
 function cannotWork(name: string, problems: string[]): NuxtQueueError {
-  return new NuxtQueueError('NQ_CONFIG', `The trigger ${shown(name)} can't work: ${problems.join('; ')}.`)
+  return new NuxtQueueError('NQ_CONFIG', `The trigger ${shown(name)} can't work: ${[...new Set(problems)].join('; ')}.`)
 }
 
 function unfit(name: string, issues: string[]): NuxtQueueError {

@@ -85,14 +85,16 @@ export class Webhooks {
     return await this.#receive(trigger, { ...request, path }, Object.fromEntries(route.params), query)
   }
 
-  /** What keeps a webhook's secrets from working. They are never shown. */
+  /** What keeps the check of a webhook from working as far as its secrets and code go. They are never shown. */
   async secretProblems(data: Record<string, unknown>, code: TriggerCode): Promise<string[]> {
     const auth = (data.endpoint as surface.WebhookEndpoint | undefined)?.auth
     if (auth === undefined) return []
     const { secret: _secret, verify: _verify, ...settings } = auth
     const secrets = await this.#secretsOf(settings, code)
-    if (secrets === undefined) return [missingSecret(settings)]
-    return webhookProblems(settings, secrets).map((problem) => problem.replace(/\.$/, ''))
+    const problems = secrets === undefined ? [missingSecret(settings)] : webhookProblems(settings, secrets)
+    if ((auth.type === 'custom') !== (code.verify !== undefined))
+      problems.push("endpoint.auth.verify belongs to type 'custom', which needs it")
+    return problems.map((problem) => problem.replace(/\.$/, ''))
   }
 
   async #route(method: string, path: string): Promise<Route> {
@@ -289,10 +291,12 @@ export class Webhooks {
     }
     if (auth !== undefined && !trigger.canCheckAgain) {
       if (delivery.verdict === 'rejected')
-        throw notAgain(deliveryId, 'it was rejected by credentials, which are not kept')
+        throw notAgain(deliveryId, 'it was rejected by its sender, or by credentials that are not kept')
     } else if (auth !== undefined) {
+      // The addresses of proxies are not kept.
+      const { allow: _allow, trustedProxies: _proxies, ...signature } = auth
       const secrets = await this.#secretsOf(auth, engine.code.get(name))
-      const refusal = await this.#check(passage, auth, secrets, Date.parse(timestamp))
+      const refusal = await this.#check(passage, signature, secrets, Date.parse(timestamp))
       if (refusal !== undefined) return await this.#refuse(passage, refusal)
     }
     if (again) passage.key = undefined
