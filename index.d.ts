@@ -1466,7 +1466,8 @@ export interface FiringConfig {
   /**
    * Whether payloads, and the bodies of requests, are part of the record. Default true. Without it a payload is only in
    * the runs that it starts and the awaits that it answers: nobody can retry it, and if the process dies in the middle of
-   * a firing it fails, unless it is fired again with its `idempotencyKey` (as providers do with requests).
+   * a firing it fails, unless it is fired again with its `idempotencyKey` (as providers do with requests). With
+   * `deduplicate`, a digest of the value at its `key` is kept.
    */
   persistData?: boolean
   /** How long firings are kept, in days. Default 30. An `idempotencyKey` is forgotten with its firing, and after 7 days. */
@@ -1625,7 +1626,7 @@ export interface Delivery {
   /** The path, without the query. */
   path: string
   /** What follows the path, by name, unless that may hold credentials. */
-  query?: Record<string, string>
+  query?: Record<string, string | string[]>
   /** What is needed to check it again; no credentials. */
   headers?: Record<string, string>
   /** The sender's address. */
@@ -1638,6 +1639,12 @@ export interface Delivery {
   body?: string
   /** The same in Base64, for a body that is not UTF-8. */
   bodyBase64?: string
+  /** What tells it from others: what comes again under the same key fires nothing. */
+  key?: string
+  /** The delivery that was handled again: the first one, if it was so several times. */
+  redeliveryOf?: string
+  /** How many that were rejected before it are not on record, as there were too many. */
+  unrecordedBefore?: number
 }
 
 /** A request over HTTP, whatever the server's framework. */
@@ -1648,8 +1655,8 @@ export interface WebhookRequest {
   path: string
   /** By name, in any case. */
   headers: Record<string, string | string[] | undefined>
-  /** What follows the path, by name. */
-  query?: Record<string, string>
+  /** What follows the path, by name, if the path does not have it. */
+  query?: Record<string, string | string[]>
   /** The bytes of the body, as they came. */
   body: Uint8Array
   /** The address of the sender. */
@@ -1857,6 +1864,7 @@ export class TriggerEngine {
    * | 409 | the await was answered before, or is no longer waited for |
    * | 410 | the run of the await has ended, or is gone |
    * | 413 | the body is too large |
+   * | 414 | path and query have more than 64 KiB |
    * | 415 | the body is neither JSON nor a form nor text |
    * | 429 | the rate limit; `retry-after` says how many seconds |
    * | 503 | this process does not know the secret or the code of the webhook, or the step does not await yet: send it again |

@@ -94,7 +94,7 @@ export declare class NativeFlows {
   allTriggers(): string
   /** Grows with every change of triggers or subscriptions. */
   triggerRevision(): number
-  /** Whether the definition of a flow is on record as subscribing to something. */
+  /** Whether a flow is on record as subscribing to something, by its definition or since. */
   subscribes(flowName: string): boolean
   /** The webhook of a request's path: its trigger, or the methods that there are, or `null`. */
   route(method: string, path: string): string

@@ -66,7 +66,9 @@ describe('a request', () => {
     expect(ledger[2]).toEqual({
       ...{ deliveryId: expect.any(String), timestamp: '2025-01-01T00:00:00.000Z', verdict: 'accepted', status: 200 },
       ...{
+        fireId: first.said.fireId,
         providerId: '1',
+        key: expect.stringMatching(/^digest:/),
         method: 'POST',
         path: '/w',
         bytes: 7,

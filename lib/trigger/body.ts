@@ -18,14 +18,14 @@ export function readBody(body: Uint8Array, contentType: string | undefined): Bod
 
 /** Fields by name; one that comes several times is an array. */
 export function fieldsOf(fields: URLSearchParams): Record<string, string | string[]> {
-  const names = [...new Set(fields.keys())]
+  const found = new Map<string, string | string[]>()
+  for (const [name, value] of fields) {
+    const before = found.get(name)
+    if (Array.isArray(before)) before.push(value)
+    else found.set(name, before === undefined ? value : [before, value])
+  }
   // No assignment: a field may have any name.
-  return Object.fromEntries(
-    names.map((name) => {
-      const values = fields.getAll(name)
-      return [name, values.length === 1 ? (values[0] as string) : values]
-    }),
-  )
+  return Object.fromEntries(found)
 }
 
 function readJson(body: Uint8Array): Body {

@@ -24,6 +24,11 @@ export function headerOf(headers: WebhookRequest['headers'], wanted: string): st
   return Array.isArray(value) ? value[0] : value
 }
 
+/** Parameters by name, as those of a query. */
+export function toParameters(query: Record<string, string | string[]> = {}): URLSearchParams {
+  return new URLSearchParams(headerList(query))
+}
+
 /** Each header with each of its values. */
 export function headerList(headers: WebhookRequest['headers']): Array<[string, string]> {
   return Object.entries(headers).flatMap(([name, value]) =>

@@ -19,7 +19,7 @@ export interface DeliveryParts {
   path: string
   /** Headers that may be recorded. */
   headers: Record<string, string>
-  query: Record<string, string> | undefined
+  query: Record<string, string | string[]>
   keepsBody: boolean
   providerId?: string | undefined
 }
@@ -42,10 +42,12 @@ export class Ledger {
     return {
       deliveryId: this.#engine.flows.newId(),
       ...(providerId !== undefined && { providerId }),
-      ...{ method: method.toUpperCase().slice(0, 20), path: path.slice(0, 2048) },
-      ...(query !== undefined && Object.keys(query).length > 0 && { query }),
-      ...(Object.keys(headers).length > 0 && { headers }),
-      ...(ip !== undefined && { ip: ip.slice(0, 64) }),
+      ...{ method: readable(method.toUpperCase().slice(0, 20)), path: readable(path.slice(0, 2048)) },
+      ...(Object.keys(query).length > 0 && { query }),
+      ...(Object.keys(headers).length > 0 && {
+        headers: Object.fromEntries(Object.entries(headers).map(readableEntry)),
+      }),
+      ...(ip !== undefined && { ip: readable(ip.slice(0, 64)) }),
       ...{ bytes: body.byteLength, sha256: createHash('sha256').update(body).digest('hex') },
       ...(keepsBody && toText(body)),
     }
@@ -114,6 +116,15 @@ export function withoutBody<D extends Arrival>({ body: _body, bodyBase64: _base6
 
 export function isTooLarge(error: unknown): boolean {
   return error instanceof NuxtQueueError && error.code === 'NQ_TOO_LARGE'
+}
+
+/** Text that can be read back, whatever it was cut off from. */
+function readable(text: string): string {
+  return text.toWellFormed()
+}
+
+function readableEntry([name, value]: [string, string]): [string, string] {
+  return [readable(name), readable(value)]
 }
 
 function toText(body: Uint8Array): { body: string } | { bodyBase64: string } {

@@ -12,12 +12,15 @@ import { AWAIT_PATH, answerAwait } from './await-webhook.js'
 import { fieldsOf, readBody } from './body.js'
 import { keptHeaders, ofUnknown, withoutSecrets } from './credentials.js'
 import type { TriggerCode } from './definition.js'
-import { checkRequest, headerList, headerOf, respond } from './http.js'
+import { checkRequest, headerList, headerOf, respond, toParameters } from './http.js'
 import { type Arrival, bodyOf, isTooLarge, Ledger, withoutBody } from './ledger.js'
 import type { Registry } from './registry.js'
 import type { Fired, FireOptions } from './trigger-engine.js'
 
 const MOST_BYTES = 1 << 20
+
+/** Of path and query together, in characters: it has to fit into an event beside everything else. */
+const LONGEST_URL = 1 << 16
 
 /** How soon a provider may come again that came too early, in seconds. */
 const SOON = '5'
@@ -42,8 +45,6 @@ interface Passage {
   /** Without credentials. */
   query: URLSearchParams
   arrival: Arrival
-  /** The same for each request that is the same delivery. */
-  key?: string | undefined
 }
 
 /** Why a request goes no further. */
@@ -81,7 +82,9 @@ export class Webhooks {
     const { registry } = this.#needs
     const trigger = registry.get(route.name)
     if (trigger === undefined) return respond(404, { error: 'not found' })
-    const query = request.query === undefined ? new URLSearchParams(search) : new URLSearchParams(request.query)
+    // What a framework made of it may lack what comes twice.
+    const query = search === '' ? toParameters(request.query) : new URLSearchParams(search)
+    if (path.length + query.toString().length > LONGEST_URL) return respond(414, { error: 'the URL is too long' })
     return await this.#receive(trigger, { ...request, path }, Object.fromEntries(route.params), query)
   }
 
@@ -116,17 +119,18 @@ export class Webhooks {
     params: Record<string, string>,
     sent: URLSearchParams,
   ): Promise<surface.WebhookResponse> {
-    const { name, endpoint, config } = trigger.definition
+    const { endpoint, config } = trigger.definition
     const most = endpoint?.maxBodyBytes ?? MOST_BYTES
     const isTooLong = request.body.byteLength > most
     const auth = endpoint?.auth
-    const secrets = auth === undefined ? [] : await this.#secretsOf(auth, this.#needs.engine.code.get(name))
+    const code = this.#needs.engine.code.get(trigger.definition)
+    const secrets = auth === undefined ? [] : await this.#secretsOf(auth, code)
     const query = withoutSecrets(sent, auth, secrets)
     const headers = keptHeaders(headerList(request.headers), trigger.keptHeaders, secrets)
     const passage: Passage = {
       ...{ trigger, request, params, sent, query },
       arrival: this.#ledger.arrival({
-        ...{ request, path: request.path, headers, query: toObject(query) },
+        ...{ request, path: request.path, headers, query: fieldsOf(query) },
         keepsBody: config?.persistData !== false && !isTooLong,
       }),
     }
@@ -147,7 +151,7 @@ export class Webhooks {
   ): Promise<Refusal | undefined> {
     const { request, sent, trigger } = passage
     const { name } = trigger.definition
-    const code = this.#needs.engine.code.get(name)
+    const code = this.#needs.engine.code.get(trigger.definition)
     const lacks = (trigger.definition.code ?? []).includes('verify') && code.verify === undefined
     if (secrets === undefined || lacks) {
       warn(
@@ -166,7 +170,7 @@ export class Webhooks {
     if (!verdict.accepted) return rejection(401, 'unauthorized', verdict.reason)
     if (auth.type === 'custom' && !(await isVerified(code, request))) return rejection(401, 'unauthorized', 'verify')
     if (verdict.id !== undefined) passage.arrival.providerId = verdict.id
-    passage.key = verdict.key
+    if (verdict.key !== undefined) passage.arrival.key = verdict.key
     return undefined
   }
 
@@ -175,10 +179,19 @@ export class Webhooks {
     if (code.secrets !== undefined) return code.secrets
     if (auth.secretRef === undefined) return ['ip', 'custom'].includes(auth.type) ? [] : undefined
     const resolve = this.#needs.resolveSecret ?? ((ref: string) => process.env[ref])
-    const found: unknown = await resolve(auth.secretRef)
-    const secrets = (Array.isArray(found) ? found : [found]).filter((secret) => secret !== undefined && secret !== '')
+    const found = await this.#resolve(resolve, auth.secretRef)
+    const secrets = (Array.isArray(found) ? found : [found]).filter((secret) => (secret ?? '') !== '')
     // Nothing else goes on from here: an error about it would show it.
     return secrets.length > 0 && secrets.every((secret) => typeof secret === 'string') ? secrets : undefined
+  }
+
+  async #resolve(resolve: (name: string) => unknown, secretRef: string): Promise<unknown> {
+    try {
+      return await resolve(secretRef)
+    } catch (error) {
+      warn(`triggers.resolveSecret failed for ${shown(secretRef)}`, error, 'NQ_WEBHOOK')
+      return undefined
+    }
   }
 
   /** A genuine request. */
@@ -207,7 +220,8 @@ export class Webhooks {
   }
 
   async #fire(passage: Passage, payload: unknown, context: surface.TriggerContext): Promise<Fired> {
-    const { trigger, arrival, key } = passage
+    const { trigger, arrival } = passage
+    const { key } = arrival
     const { name } = trigger.definition
     const fire = async (kept: Arrival) => {
       const delivery = Json.of({ ...kept, verdict: 'accepted', status: 200 }, 'The delivery') as Json
@@ -222,13 +236,14 @@ export class Webhooks {
     }
   }
 
+  async #repeated(name: string, arrival: Arrival, fireId: string): Promise<surface.WebhookResponse> {
+    await this.#ledger.record(name, withoutBody(arrival), { verdict: 'repeated', status: 200, fireId })
+    return respond(200, { status: 'repeated', fireId })
+  }
+
   async #fired(passage: Passage, { firing, repeated }: Fired): Promise<surface.WebhookResponse> {
     const { fireId, status, reason = 'skipped', retryAfter } = firing
-    if (repeated) {
-      const { name } = passage.trigger.definition
-      await this.#ledger.record(name, withoutBody(passage.arrival), { verdict: 'repeated', status: 200, fireId })
-      return respond(200, { status: 'repeated', fireId })
-    }
+    if (repeated) return await this.#repeated(passage.trigger.definition.name, passage.arrival, fireId)
     if (retryAfter !== undefined) {
       const seconds = String(Math.max(1, Math.ceil(retryAfter / 1000)))
       const response = respond(429, { error: 'too many requests' }, { 'retry-after': seconds })
@@ -272,34 +287,31 @@ export class Webhooks {
     const { name, delivery } = await this.#ledger.find(deliveryId)
     const { engine, registry } = this.#needs
     const trigger = await registry.find(name)
+    const { timestamp, verdict: _verdict, status: _status, reason: _reason, fireId, ...rest } = delivery
+    const { unrecordedBefore: _unrecorded, redeliveryOf = deliveryId, ...before } = rest
+    const arrival = { key: `delivery:${redeliveryOf}`, ...before, deliveryId: engine.flows.newId(), redeliveryOf }
+    // Its key may be forgotten by now.
+    if (fireId !== undefined && !again) return await this.#repeated(name, arrival, fireId)
     const { method, path, headers = {}, ip } = delivery
     const body = bodyOf(delivery)
     if (body === undefined) throw notAgain(deliveryId, 'its body is not kept')
     const auth = trigger.definition.endpoint?.auth
     const request = { method, path, headers, body, ...(ip !== undefined && { ip }) }
-    const query = new URLSearchParams(delivery.query)
+    const query = toParameters(delivery.query)
     const found = engine.flows.route(method, path)
     const params = found !== null && 'params' in found ? Object.fromEntries(found.params) : {}
-    const { timestamp, verdict: _verdict, status: _status, reason: _reason, fireId: _fireId, ...arrival } = delivery
-    const passage: Passage = {
-      trigger,
-      request,
-      params,
-      sent: query,
-      query,
-      arrival: { ...arrival, deliveryId: engine.flows.newId() },
-    }
+    const passage: Passage = { trigger, request, params, sent: query, query, arrival }
     if (auth !== undefined && !trigger.canCheckAgain) {
       if (delivery.verdict === 'rejected')
         throw notAgain(deliveryId, 'it was rejected by its sender, or by credentials that are not kept')
     } else if (auth !== undefined) {
       // The addresses of proxies are not kept.
       const { allow: _allow, trustedProxies: _proxies, ...signature } = auth
-      const secrets = await this.#secretsOf(auth, engine.code.get(name))
+      const secrets = await this.#secretsOf(auth, engine.code.get(trigger.definition))
       const refusal = await this.#check(passage, signature, secrets, Date.parse(timestamp))
       if (refusal !== undefined) return await this.#refuse(passage, refusal)
     }
-    if (again) passage.key = undefined
+    if (again) passage.arrival.key = `delivery:${passage.arrival.deliveryId}`
     return await this.#take(passage)
   }
 }

@@ -10,7 +10,7 @@ use super::flows::NativeFlows;
 use super::options::parse;
 use super::outcome::{json, thrown};
 use super::request::{AgeInput, Raw, ask, raw, text};
-use crate::event::{Field, NewEvent, format_time};
+use crate::event::format_time;
 use crate::flow::Job;
 use crate::trigger::{
     DeliveryRecord, Due, FireRequest, FiringStatus, FlowSubscription, Mode, Outcome, RegisteredTrigger, StartedRun,
@@ -287,7 +287,7 @@ impl NativeFlows {
         self.triggers.registry_revision() as f64
     }
 
-    /// Whether the definition of a flow is on record as subscribing to something.
+    /// Whether a flow is on record as subscribing to something, by its definition or since.
     #[napi(catch_unwind)]
     pub fn subscribes(&self, flow_name: String) -> bool {
         self.triggers.subscribes(&flow_name)
@@ -404,9 +404,6 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn fire(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: FireInput, flows, triggers| {
-            let delivery = input.delivery.as_deref().map(|delivery| {
-                NewEvent::new("trigger.delivered").with(Field::TriggerName, &input.name).with_data(delivery.get())
-            });
             let fired = triggers.fire(FireRequest {
                 name: &input.name,
                 payload: text(&input.payload),
@@ -414,7 +411,7 @@ impl NativeFlows {
                 modes: input.modes,
                 user_id: input.user_id.as_deref(),
                 skip: input.skip.as_deref(),
-                ahead: delivery.into_iter().collect(),
+                delivery: input.delivery.as_deref().map(RawValue::get),
             });
             let fired = fired.await?;
             Ok(json(&FiredOutput::new(input.name, fired)))

@@ -13,6 +13,7 @@ use super::board::Mode;
 use super::definition::{TriggerConfig, check_name};
 use super::gate::Passed;
 use super::history::{FiringStatus, StartedRun};
+use super::ledger::delivered;
 use super::{Due, RegisteredTrigger, TriggerEngine, is_final, is_of_one_run};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
@@ -45,8 +46,8 @@ pub struct FireRequest<'a> {
     pub user_id: Option<&'a str>,
     /// Why it does not fire, although somebody wanted it to.
     pub skip: Option<&'a str>,
-    /// What is recorded with it, ahead of it.
-    pub ahead: Vec<NewEvent>,
+    /// What the ledger says of the request that fires it: a JSON object, recorded with it.
+    pub delivery: Option<&'a str>,
 }
 
 impl<'a> FireRequest<'a> {
@@ -234,8 +235,8 @@ impl TriggerEngine {
         let due_ms = config.debounce.map(|quiet| self.flows.store().now_ms().saturating_add(quiet));
         recorded.due = due_ms.map(format_time);
         let what = if due_ms.is_some() { "trigger.debounced" } else { "trigger.fired" };
-        let mut events = request.ahead;
-        events.push(recorded.event(name, what, config));
+        let delivery = request.delivery.map(|delivery| delivered(name, delivery, &recorded.fire_id));
+        let events: Vec<NewEvent> = delivery.into_iter().chain([recorded.event(name, what, config)]).collect();
         let key = request.idempotency_key.map(|key| format!("fire:{key}"));
         // Should this process die, another one finds it. Noted ahead of it.
         let (owed, passed) =

@@ -14,6 +14,7 @@ use super::firing::issued_ms;
 use super::{RegisteredTrigger, TriggerEngine};
 use crate::error::Result;
 use crate::event::{EventRef, Field, NewEvent, format_time};
+use crate::flow::Object;
 use crate::store::{AppendOptions, Query};
 
 /// How many rejected deliveries of a webhook are kept, and how many bytes of them.
@@ -167,6 +168,16 @@ impl TriggerEngine {
     pub fn new_id(&self) -> String {
         self.new_fire_id()
     }
+}
+
+/// The record of a delivery that fires.
+pub(super) fn delivered(name: &str, delivery: &str, fire_id: &str) -> NewEvent {
+    let head = Object::new().text("fireId", fire_id).done();
+    let data = match (head.strip_suffix('}'), delivery.trim_start().strip_prefix('{').map(str::trim_start)) {
+        (Some(head), Some(rest)) if !rest.starts_with('}') => format!("{head},{rest}"),
+        _ => head,
+    };
+    NewEvent::new(TYPE).with(Field::TriggerName, name).with_data(data)
 }
 
 fn deliveries(stream: String) -> Query {
