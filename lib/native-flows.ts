@@ -22,6 +22,11 @@ export class Json {
     const text = toJson(value, path)
     return text === undefined ? undefined : new Json(text)
   }
+
+  /** A copy of the value. */
+  parse(): unknown {
+    return JSON.parse(this.text)
+  }
 }
 
 /** Jobs that are to be handed over. */
@@ -205,7 +210,8 @@ interface Calls {
   subscribeDefined: [{ flowName: string; triggers: string[]; mode: string }, null]
   firings: [{ name: string; status?: string; limit?: number }, Array<Omit<Firing, 'resumed'>>]
   triggerStats: [{ name?: string }, { total: number; byStatus: Partial<Record<Firing['status'], number>> }]
-  retryFiring: [{ fireId: string }, FiredAnswer]
+  retryFiring: [{ fireId: string; modes?: Record<string, string | null> }, FiredAnswer]
+  undecidedFiring: [{ fireId: string }, { triggerName: string; payload?: unknown } | null]
   pendingStarts: [Record<string, never>, PendingStart[]]
   startPending: [
     { fireId: string; flowName: string; userId?: string },
@@ -277,7 +283,7 @@ export class FlowCalls {
     return this.#native.newId()
   }
 
-  /** Whether the definition of a flow is on record as subscribing to something. */
+  /** Whether a flow is on record as subscribing to something, by its definition or since. */
   subscribes(flowName: string): boolean {
     return this.#native.subscribes(flowName)
   }

@@ -23,6 +23,8 @@ export class Registrations {
   readonly #engine: Engine
   /** What is not recorded yet, by flow. */
   readonly #wanted = new Map<string, Wanted>()
+  /** The triggers that the latest definition of a flow names. */
+  readonly #named = new Map<string, string[]>()
   /** Flows that name no triggers. An earlier version of them may have. */
   readonly #without = new Set<string>()
   #recording: Promise<void> | undefined
@@ -37,7 +39,10 @@ export class Registrations {
   add({ name: flowName, triggers }: FlowDefinition): void {
     const names = triggers?.subscribe ?? []
     const mode = modeName(triggers?.mode)
+    // A function of an earlier version has nothing to say any more.
+    for (const name of this.#named.get(flowName) ?? []) this.#engine.code.setMode(name, flowName, undefined)
     for (const name of names) this.#engine.code.setMode(name, flowName, triggers?.mode)
+    this.#named.set(flowName, names)
     if (names.length === 0 && !this.#engine.flows.subscribes(flowName)) {
       this.#without.add(flowName)
       return

@@ -59,7 +59,7 @@ export class Registry {
 
   /** The definition as it was given, as far as its code is here, and with its secrets. */
   restore({ definition }: KnownTrigger): TriggerDefinition {
-    const { schema, transform, filter, verify, secrets } = this.#engine.code.get(definition.name)
+    const { schema, transform, filter, verify, secrets } = this.#engine.code.get(definition)
     const { code, endpoint, config, ...plain } = definition
     const auth = endpoint?.auth && {
       ...endpoint.auth,

@@ -4,6 +4,7 @@
 
 import type { SubscriptionChoice, SubscriptionMode, TriggerContext } from '../../index.js'
 import { NuxtQueueError, shown } from '../errors.js'
+import type { Json } from '../native-flows.js'
 import { validate } from '../schema.js'
 import type { TriggerCode } from './definition.js'
 
@@ -22,8 +23,10 @@ export class LocalCode {
     this.#triggers.set(name, code)
   }
 
-  get(name: string): TriggerCode {
-    return this.#triggers.get(name) ?? {}
+  /** The code of a trigger, as far as its definition still has it. */
+  get({ name, code = [] }: { name: string; code?: string[] }): TriggerCode {
+    const parts = Object.entries(this.#triggers.get(name) ?? {})
+    return Object.fromEntries(parts.filter(([part]) => code.includes(part)))
   }
 
   remove(name: string): void {
@@ -40,13 +43,18 @@ export class LocalCode {
 
   /** The parts that a trigger has elsewhere, and not here. */
   missing(name: string, wanted: readonly string[]): string[] {
-    const code = this.get(name) as Record<string, unknown>
+    const code = (this.#triggers.get(name) ?? {}) as Record<string, unknown>
     return wanted.filter((part) => code[part] === undefined)
   }
 
   /** Schema, filter and transform, in this order. */
-  async prepare(name: string, payload: unknown, context: TriggerContext): Promise<Prepared> {
-    const { schema, filter, transform } = this.get(name)
+  async prepare(
+    trigger: { name: string; code?: string[] },
+    payload: unknown,
+    context: TriggerContext,
+  ): Promise<Prepared> {
+    const { name } = trigger
+    const { schema, filter, transform } = this.get(trigger)
     let value = payload
     if (schema !== undefined) {
       const outcome = await validate(schema, payload)
@@ -63,15 +71,15 @@ export class LocalCode {
     return { payload: value }
   }
 
-  /** What the subscriptions whose mode is a function of this process make of a payload, by flow. */
-  async choose(triggerName: string, payload: unknown): Promise<Record<string, string | null>> {
-    const modes: Record<string, string | null> = {}
+  /** What the subscriptions whose mode is a function of this process make of a payload, by flow. Each has its own copy. */
+  async choose(triggerName: string, payload: Json | undefined): Promise<Record<string, string | null>> {
+    const modes = new Map<string, string | null>()
     for (const [flowName, choose] of this.#modes.get(triggerName) ?? []) {
       const what = `triggers.mode of the flow ${shown(flowName)}`
-      const choice = await run(what, () => choose(payload, { triggerName, flowName }))
-      modes[flowName] = checkChoice(choice, what)
+      const choice = await run(what, () => choose(payload?.parse(), { triggerName, flowName }))
+      modes.set(flowName, checkChoice(choice, what))
     }
-    return modes
+    return Object.fromEntries(modes)
   }
 }
 

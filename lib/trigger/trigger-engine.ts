@@ -3,7 +3,7 @@ import type { Engine } from '../engine.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { type Answer, Json, type Request } from '../native-flows.js'
 import { checkLimit, checkName, checkObject, checkOptions, invalid } from '../query.js'
-import { codeNames, memberOf, readTrigger } from './definition.js'
+import { codeNames, memberOf, type ReadTrigger, readTrigger } from './definition.js'
 import { Ledger } from './ledger.js'
 import { modeName } from './mode.js'
 import { Registry } from './registry.js'
@@ -17,6 +17,8 @@ const VERDICTS = ['accepted', 'repeated', 'refused', 'rejected']
 export interface Fired {
   firing: surface.Firing
   repeated: boolean
+  /** Why a run that waited for it could not take it. */
+  refused?: string
 }
 
 /** What is fired, and how. */
@@ -33,6 +35,8 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   readonly #engine: Engine
   readonly #registry: Registry
   readonly #webhooks: Webhooks
+  /** By trigger: changes of a definition take turns, as each is made to what the one before left. */
+  readonly #changes = new Map<string, Promise<unknown>>()
 
   private constructor(
     engine: Engine,
@@ -58,7 +62,11 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   }
 
   async register(definition: surface.TriggerDefinition): Promise<void> {
-    const { data, code, problems } = readTrigger(definition)
+    const read = readTrigger(definition)
+    await this.#inTurn(definition.name, () => this.#register(definition, read))
+  }
+
+  async #register(definition: surface.TriggerDefinition, { data, code, problems }: ReadTrigger): Promise<void> {
     problems.push(...this.#engine.flows.triggerProblems(data), ...(await this.#webhooks.secretProblems(data, code)))
     if (problems.length > 0) throw cannotWork(definition.name, problems)
     await this.#engine.call('registerTrigger', { definition: data })
@@ -66,8 +74,23 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   }
 
   async update(name: string, changes: Parameters<surface.TriggerEngine['update']>[1]): Promise<void> {
-    const known = await this.#registry.find(checkName(name, 'name'))
     const given = Object.entries(checkObject(changes, 'The changes')).filter(([, value]) => value !== undefined)
+    await this.#inTurn(checkName(name, 'name'), () => this.#update(name, given))
+  }
+
+  async #inTurn(name: string, change: () => Promise<void>): Promise<void> {
+    const turn = (this.#changes.get(name) ?? Promise.resolve()).then(change, change)
+    this.#changes.set(name, turn)
+    try {
+      await turn
+    } finally {
+      if (this.#changes.get(name) === turn) this.#changes.delete(name)
+    }
+  }
+
+  async #update(name: string, given: Array<[string, unknown]>): Promise<void> {
+    await this.#engine.flows.refreshTriggers()
+    const known = await this.#registry.find(name)
     const merged = new Map<string, unknown>([...Object.entries(this.#registry.restore(known)), ...given])
     const members = given.map(([member]) => member)
     const isGone = ([, value]: [string, unknown]) => value === null
@@ -95,7 +118,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
 
   async remove(name: string): Promise<boolean> {
     const removed = await this.#engine.call('removeTrigger', { name: checkName(name, 'name') })
-    this.#code.remove(name)
+    if (removed) this.#code.remove(name)
     return removed
   }
 
@@ -137,7 +160,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     checkName(name, 'name')
     const { idempotencyKey } = checkOptions(options, ['idempotencyKey'])
     if (idempotencyKey !== undefined) checkName(idempotencyKey, 'idempotencyKey')
-    return (await this.#fire(name, payload, { idempotencyKey })).firing
+    return taken(await this.#fire(name, payload, { idempotencyKey }))
   }
 
   async execute(
@@ -149,7 +172,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     if (idempotencyKey !== undefined) checkName(idempotencyKey, 'idempotencyKey')
     if (userId !== undefined) checkName(userId, 'userId')
     await this.#registry.find(checkName(name, 'name'))
-    return (await this.#fire(name, payload, { idempotencyKey, userId })).firing
+    return taken(await this.#fire(name, payload, { idempotencyKey, userId }))
   }
 
   /** Fires a trigger with what schema, filter and transform make of a payload. */
@@ -160,11 +183,11 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const known = await this.#registry.findUsable(name)
     const context = options.context ?? { triggerName: name }
     const hasCode = known?.definition.code !== undefined
-    const prepared = hasCode ? await this.#code.prepare(name, parse(given), context) : { payload }
+    const prepared = hasCode ? await this.#code.prepare(known.definition, given?.parse(), context) : { payload }
     if ('issues' in prepared) throw unfit(name, prepared.issues)
     const skip = 'skip' in prepared ? prepared.skip : undefined
-    const modes = skip === undefined ? await this.#code.choose(name, prepared.payload) : {}
     const packed = hasCode ? Json.of(prepared.payload, 'The payload of transform') : given
+    const modes = skip === undefined ? await this.#code.choose(name, packed) : {}
     const { idempotencyKey, userId, delivery } = options
     return await this.#record(
       { name, payload: packed, idempotencyKey, modes, userId, skip, delivery },
@@ -174,7 +197,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
 
   async #record(request: Request<'fire'>, payload: unknown): Promise<Fired> {
     const answer = await this.#expecting(() => this.#engine.call('fire', request))
-    return { firing: await this.#settle(answer, payload, request.userId), repeated: answer.repeated }
+    return await this.#settle(answer, payload, request.userId)
   }
 
   async #expecting<T>(call: () => Promise<T>): Promise<T> {
@@ -188,15 +211,14 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   }
 
   /** Hands over what a firing led to. */
-  async #settle(answer: Answer<'fire'>, payload: unknown, userId?: string): Promise<surface.Firing> {
+  async #settle(answer: Answer<'fire'>, payload: unknown, userId?: string): Promise<Fired> {
     const { fireId, triggerName, timestamp, status, runs, runIds, jobs, refused, reason, retryAfterMs } = answer
     for (const runId of runIds) this.#engine.executions.wake(runId)
     // It fires when it is quiet.
     if (status === 'fired') this.#engine.deadlines.expect(this.#engine.flows.nextDeadline())
     const owing = answer.repeated && jobs.length === 0 ? [] : [...runIds, ...runs.map(({ runId }) => runId)]
     await this.#engine.handOver(owing, jobs)
-    if (refused !== undefined) throw new NuxtQueueError('NQ_TOO_LARGE', refused)
-    return {
+    const firing = {
       ...{ fireId, triggerName, status, timestamp },
       ...(payload !== undefined && { data: payload }),
       ...{ runs, resumed: [...new Set(runIds)] },
@@ -204,6 +226,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
       ...(reason !== undefined && { reason }),
       ...(retryAfterMs !== undefined && { retryAfter: retryAfterMs }),
     }
+    return { firing, repeated: answer.repeated, ...(refused !== undefined && { refused }) }
   }
 
   async runs(name: string, options: { limit?: number; status?: string } = {}): Promise<surface.Firing[]> {
@@ -221,7 +244,12 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
 
   async retry(fireId: string): Promise<surface.Firing> {
     const request = { fireId: checkName(fireId, 'fireId') }
-    return await this.#settle(await this.#expecting(() => this.#engine.call('retryFiring', request)), undefined)
+    await this.#engine.registrations.done()
+    const undecided = await this.#engine.call('undecidedFiring', request)
+    const modes =
+      undecided === null ? {} : await this.#code.choose(undecided.triggerName, Json.of(undecided.payload, 'payload'))
+    const answer = await this.#expecting(() => this.#engine.call('retryFiring', { ...request, modes }))
+    return taken(await this.#settle(answer, undefined))
   }
 
   async pending(filter: { triggerName?: string; flowName?: string } = {}): Promise<surface.PendingStart[]> {
@@ -310,6 +338,8 @@ function unfit(name: string, issues: string[]): NuxtQueueError {
   return new NuxtQueueError('NQ_VALIDATION', message)
 }
 
-function parse(payload: Json | undefined): unknown {
-  return payload === undefined ? undefined : JSON.parse(payload.text)
+/** A firing that whoever waited for it could take. */
+function taken({ firing, refused }: Fired): surface.Firing {
+  if (refused !== undefined) throw new NuxtQueueError('NQ_TOO_LARGE', refused)
+  return firing
 }
