@@ -327,3 +327,26 @@ async fn the_longest_name_works_and_the_longest_key() {
     assert_eq!((first.fire_id, second.is_repeated), (second.fire_id, true));
     assert_eq!(desk.triggers.deliveries(&name, None, None).await.unwrap().len(), 0);
 }
+
+#[tokio::test]
+async fn an_empty_key_is_none() {
+    let desk = Desk::with(json!({})).await;
+    let refused = desk.triggers.fire(FireRequest::new("t", None).with_key("")).await.unwrap_err();
+    assert!(refused.message().contains("idempotencyKey is empty"), "{}", refused.message());
+    assert!(desk.statuses().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_can_not_fire_keeps_nothing_else_from_firing() {
+    let desk = Desk::with(json!({ "debounce": 1_000 })).await;
+    desk.fire(json!(1)).await;
+    for name in ["a".repeat(256), "a".repeat(500)] {
+        let waiting = json!({ "fireId": "x", "due": "2020-01-01T00:00:00.000Z" });
+        desk.append("nq:triggers", "trigger.debounced", &name, waiting).await;
+    }
+    desk.clock.advance(1_000);
+    desk.triggers.fire_due().await.unwrap();
+    assert_eq!(desk.statuses().await, [FiringStatus::Processed]);
+    assert_eq!(desk.triggers.fire_due().await.unwrap().next_ms, None);
+    desk.other().finish_firings(0).await.unwrap();
+}

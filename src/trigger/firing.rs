@@ -197,11 +197,15 @@ impl TriggerEngine {
     /// Records a firing; then each flow that subscribes gets its run, and each await of this name its answer.
     ///
     /// # Errors
-    /// `Validation` for a name that can't be used, `Config` if a function of a subscription is wanted that the caller
+    /// `Validation` for a name or a key that can't be used, `Config` if a function of a subscription is wanted that the caller
     /// does not have, and those of appending.
     pub async fn fire(&self, request: FireRequest<'_>) -> Result<Outcome> {
         let name = request.name;
         check_name(name)?;
+        if request.idempotency_key == Some("") {
+            // Else all that have none would be the same.
+            return Err(Error::new(Code::Validation, "The idempotencyKey is empty."));
+        }
         if self.known().last == EventId::MIN {
             self.catch_up().await?;
         }
