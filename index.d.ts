@@ -130,14 +130,17 @@ export interface EventMap {
   /** A flow no longer subscribes to a trigger. */
   'trigger.unsubscribed': { flowName: string }
   /**
-   * A trigger fired. In the trigger's own stream with its payload (`payloadNotKept`: it had one), the flows that it is for,
-   * and `userId`, who fired it by hand; `scheduledTime` (ISO 8601) is the instant that was due. In the stream of all
-   * triggers `at` is the id of that event. In the stream of a run: the await `awaitId` has its answer, `data`.
+   * A trigger fired. In the trigger's own stream with its payload (`payloadNotKept`: it had one, and `same` is a digest of
+   * what `deduplicate` compares), the flows that it is for, and `userId`, who fired it by hand; `scheduledTime` (ISO 8601)
+   * is the instant that was due; `isRetried`: it had been skipped. In the stream of all triggers `at` is the id of that
+   * event. In the stream of a run: the await `awaitId` has its answer, `data`.
    */
   'trigger.fired': {
     fireId?: string
     payload?: unknown
     payloadNotKept?: boolean
+    same?: string
+    isRetried?: boolean
     flows?: Array<{ flowName: string; mode: 'auto' | 'manual' }>
     at?: string
     scheduledTime?: string
@@ -174,6 +177,7 @@ export interface EventMap {
     fireId?: string
     payload?: unknown
     payloadNotKept?: boolean
+    same?: string
     scheduledTime?: string
     userId?: string
     awaitId?: string
