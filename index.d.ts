@@ -1535,7 +1535,10 @@ export interface WebhookAuth {
   payload?: string
   /** Of a signature of one's own: the header of `{timestamp}`, in seconds since the Unix epoch. */
   timestampHeader?: string
-  /** The header that names a delivery: what comes again under it is answered, and fires nothing. */
+  /**
+   * The header that names a delivery: what comes again under it is answered, and fires nothing. Of a signature of one's own
+   * only if the payload has `{id}`; otherwise it is only shown, as anybody could change it.
+   */
   idHeader?: string
   /** How far a signed timestamp may be from now, both ways. Default 300. */
   toleranceSeconds?: number

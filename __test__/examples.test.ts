@@ -37,7 +37,9 @@ function play(example: string, redisUrl: string | undefined): string {
 }
 
 test('the examples are there', () => {
-  expect(examples).toEqual(expect.arrayContaining(['quickstart.mjs', 'flow.mjs', join('iris', 'run.mjs')]))
+  expect(examples).toEqual(
+    expect.arrayContaining(['quickstart.mjs', 'flow.mjs', join('iris', 'run.mjs'), join('webhook', 'run.mjs')]),
+  )
 })
 
 test.each(examples)('%s on memory', (example) => {
@@ -73,6 +75,25 @@ test('the iris run survives the process that works on it', async () => {
   )
   const steps = [...said.matchAll(/flow\.step\.started +(\w+)/g)].map(([, step]) => step)
   expect(steps.slice(-2)).toEqual(['approve', 'save'])
+})
+
+test('the webhook starts one run, and tells senders no more than they may know', () => {
+  const said = play(join('webhook', 'run.mjs'), undefined)
+  const [answers = '', ledger = '', run = ''] = said.split(/^the .*$/m).slice(1)
+  expect(answers.match(/\d{3} .*/g)).toEqual([
+    '200 accepted',
+    '200 repeated',
+    '200 skipped the filter does not mean it',
+    '401 unauthorized',
+  ])
+  // What is genuine and what is not stand in two streams: within a millisecond their order is anybody's.
+  expect(ledger.trim().split(/\n */).sort()).toEqual([
+    'accepted 200',
+    'refused 200: the filter does not mean it',
+    'rejected 401: wrong-signature',
+    'repeated 200',
+  ])
+  expect(run).toMatch(inOrder('flow.started', 'emit', 'state.set', '"value":"shop:7b1c2d9"', 'flow.completed'))
 })
 
 test('a crash without Redis says what is missing', () => {
