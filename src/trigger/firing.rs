@@ -4,9 +4,6 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize;
-use serde_json::Value;
-use serde_json::value::RawValue;
 use uuid::{Timestamp, Uuid};
 
 use super::board::Mode;
@@ -14,20 +11,14 @@ use super::definition::{TriggerConfig, check_name};
 use super::gate::Passed;
 use super::history::{FiringStatus, StartedRun};
 use super::ledger::delivered;
-use super::{Due, RegisteredTrigger, TriggerEngine, is_final, is_of_one_run};
+use super::recorded::Recorded;
+use super::{RegisteredTrigger, TriggerEngine, is_final, is_of_one_run};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
-use crate::event::{EventId, EventRef, Events, Field, NewEvent, format_time};
+use crate::event::{EventId, Events, Field, NewEvent, format_time};
 use crate::flow::{Fired, Firing, Job, Object, StartOptions, note};
 use crate::store::{AppendOptions, Query};
-use crate::webhook::digest_text;
 
-/// How many unfinished firings are looked at in one go.
-const MOST_UNFINISHED: usize = 1_000;
-/// How much later than it is noted a firing may be recorded, by clocks that differ.
-const SKEW_MS: u64 = 10 * 60_000;
-/// A note of a firing that was never recorded is kept for so long: its append may still be under way.
-const FORGET_MS: u64 = 120_000;
 /// What the ids of runs derive from.
 const RUNS: Uuid = Uuid::from_u128(0x8f4c_7f1a_2f0e_4a5b_9a3d_6d1c_52b7_e0f4);
 
@@ -87,91 +78,6 @@ pub struct Outcome {
     pub is_repeated: bool,
 }
 
-/// A firing as it stands in the record.
-#[derive(Debug, Clone)]
-pub(super) struct Recorded {
-    pub(super) fire_id: String,
-    pub(super) at: EventId,
-    pub(super) payload: Option<String>,
-    /// The payload is not part of the record.
-    pub(super) is_unkept: bool,
-    pub(super) flows: Vec<(String, Mode)>,
-    pub(super) user_id: Option<String>,
-    /// When it fires if nothing else comes, for one that waits.
-    pub(super) due: Option<String>,
-    /// What makes it the same as others, if its payload does not say so.
-    pub(super) same: Option<String>,
-    /// Somebody lets it fire after all.
-    pub(super) is_retried: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FlowData {
-    flow_name: String,
-    mode: Mode,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct FiredData<'a> {
-    fire_id: String,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-    #[serde(default)]
-    payload_not_kept: bool,
-    #[serde(default)]
-    flows: Vec<FlowData>,
-    user_id: Option<String>,
-    due: Option<String>,
-    same: Option<String>,
-    #[serde(default)]
-    is_retried: bool,
-}
-
-impl Recorded {
-    pub(super) fn read(event: EventRef<'_>) -> Option<Recorded> {
-        let data: FiredData = serde_json::from_str(event.data?).ok()?;
-        Some(Recorded {
-            fire_id: data.fire_id,
-            at: event.id,
-            payload: data.payload.map(|payload| payload.get().to_owned()),
-            is_unkept: data.payload_not_kept,
-            flows: data.flows.into_iter().map(|flow| (flow.flow_name, flow.mode)).collect(),
-            user_id: data.user_id,
-            due: data.due,
-            same: data.same,
-            is_retried: data.is_retried,
-        })
-    }
-
-    pub(super) fn data(&self, config: &TriggerConfig) -> Object {
-        let flows = self.flows.iter().map(|(flow, mode)| {
-            let mode = if *mode == Mode::Manual { "manual" } else { "auto" };
-            Object::new().text("flowName", flow).text("mode", mode).done()
-        });
-        let flows: Vec<String> = flows.collect();
-        let mut data = Object::new().text("fireId", &self.fire_id);
-        data = match (&self.payload, config.persist_data) {
-            (Some(payload), true) => data.raw("payload", payload),
-            (Some(_), false) => data.raw("payloadNotKept", "true").maybe_text("same", same(config, self).as_deref()),
-            (None, _) => data,
-        };
-        if self.is_retried {
-            data = data.raw("isRetried", "true");
-        }
-        if !flows.is_empty() {
-            data = data.raw("flows", &format!("[{}]", flows.join(",")));
-        }
-        data.maybe_text("userId", self.user_id.as_deref())
-    }
-
-    fn event(&self, name: &str, event_type: &str, config: &TriggerConfig) -> NewEvent {
-        let data = self.data(config).maybe_text("due", self.due.as_deref());
-        NewEvent::new(event_type).with(Field::TriggerName, name).with_data(data.done())
-    }
-}
-
 /// The id of the run of a flow that a firing starts.
 pub(super) fn run_id(fire_id: &str, flow_name: &str) -> String {
     Uuid::new_v5(&RUNS, format!("{fire_id}/{flow_name}").as_bytes()).to_string()
@@ -181,10 +87,6 @@ impl TriggerEngine {
     /// The stream of a trigger.
     pub(super) fn stream_of(&self, name: &str) -> String {
         format!("{}:trigger:{name}", self.flows.store().prefix())
-    }
-
-    fn unfinished(&self) -> String {
-        format!("{}:firings", self.flows.store().prefix())
     }
 
     /// Time-ordered, so that a firing can be found by its id.
@@ -269,7 +171,7 @@ impl TriggerEngine {
     }
 
     /// It fires later, if nothing else comes.
-    async fn hold(&self, name: &str, recorded: &Recorded, due_ms: u64) -> Result<Outcome> {
+    pub(super) async fn hold(&self, name: &str, recorded: &Recorded, due_ms: u64) -> Result<Outcome> {
         let data = Object::new().text("fireId", &recorded.fire_id).text("due", &format_time(due_ms)).done();
         let event = NewEvent::new("trigger.debounced").with(Field::TriggerName, name).with_data(data);
         self.flows.store().append(&self.flows.triggers(), event, AppendOptions::default()).await?;
@@ -466,90 +368,12 @@ impl TriggerEngine {
         self.firing_done(name, &recorded.fire_id).await
     }
 
-    /// Finishes what someone fired so many milliseconds ago and did not finish.
-    ///
-    /// # Errors
-    /// Those of reading and appending.
-    pub async fn finish_firings(&self, older_than_ms: u64) -> Result<Due> {
-        self.catch_up().await?;
-        let store = self.flows.store();
-        let before = store.now_ms().saturating_sub(older_than_ms) as f64;
-        let mut due = Due::default();
-        for note in store.index_due(&self.unfinished(), before, MOST_UNFINISHED).await? {
-            match self.finish(&note).await {
-                Err(error) if is_of_one_run(&error) => {
-                    tracing::warn!(note, %error, "a firing could not be finished; this is tried again");
-                }
-                outcome => {
-                    let outcome = outcome?;
-                    due.jobs.extend(outcome.jobs);
-                    due.run_ids.extend(outcome.runs.into_iter().map(|run| run.run_id));
-                    due.run_ids.extend(outcome.run_ids);
-                }
-            }
-        }
-        due.next_ms = self.next_deadline();
-        Ok(due)
-    }
-
-    async fn finish(&self, note: &str) -> Result<Outcome> {
-        let Some((fire_id, name)) = note.split_once('@') else { return Ok(Outcome::default()) };
-        let Some((recorded, is_waiting)) = self.find_recorded(name, fire_id).await? else {
-            // It was never recorded, or it is about to be.
-            if issued_ms(fire_id).is_none_or(|ms| ms + FORGET_MS < self.flows.store().now_ms()) {
-                self.firing_done(name, fire_id).await?;
-            }
-            return Ok(Outcome::default());
-        };
-        if is_waiting {
-            let due_ms = recorded.due.as_deref().and_then(crate::event::parse_time).unwrap_or_default();
-            return self.hold(name, &recorded, due_ms).await;
-        }
-        match self.firing(name, fire_id, recorded.at).await? {
-            Some(known) if known.status == FiringStatus::Processed => {
-                self.firing_done(name, fire_id).await?;
-                Ok(Outcome::default())
-            }
-            known => self.resume(name, recorded, known).await,
-        }
-    }
-
-    /// A firing's event, and whether it waits to be quiet.
-    pub(super) async fn find_recorded(&self, name: &str, fire_id: &str) -> Result<Option<(Recorded, bool)>> {
-        let from = issued_ms(fire_id).map(|ms| ms.saturating_sub(SKEW_MS));
-        let types = ["trigger.fired", "trigger.debounced"].map(str::to_owned).to_vec();
-        let query = Query { types, start_ms: from, ..Query::stream(self.stream_of(name)) };
-        let mut pages = self.flows.store().iterate(query)?;
-        let mut waiting = None;
-        while let Some(page) = pages.next().await? {
-            for event in page.iter() {
-                let Some(recorded) = Recorded::read(event).filter(|recorded| recorded.fire_id == fire_id) else {
-                    continue;
-                };
-                match event.event_type {
-                    "trigger.fired" => return Ok(Some((recorded, false))),
-                    _ => waiting = Some((recorded, true)),
-                }
-            }
-        }
-        Ok(waiting)
-    }
-
     /// A firing by its event. `None`: it is gone, or its payload is not kept.
     pub(super) async fn recorded(&self, name: &str, at: EventId) -> Result<Option<Recorded>> {
         let query = Query { after: at.previous(), limit: Some(1), ..Query::stream(self.stream_of(name)) };
         let events = self.flows.store().query(query).await?;
         let recorded = events.iter().next().filter(|event| event.id == at).and_then(Recorded::read);
         Ok(recorded.filter(|recorded| !recorded.is_unkept))
-    }
-
-    pub(super) async fn owe_firing(&self, name: &str, fire_id: &str) -> Result<()> {
-        let store = self.flows.store();
-        store.index_add(&self.unfinished(), &format!("{fire_id}@{name}"), store.now_ms() as f64).await
-    }
-
-    pub(super) async fn firing_done(&self, name: &str, fire_id: &str) -> Result<()> {
-        self.flows.store().index_remove(&self.unfinished(), &format!("{fire_id}@{name}")).await
     }
 
     /// Forgets firings whose time has come. What fails here is tried again the next time.
@@ -572,26 +396,8 @@ pub(super) fn last_id(receipt: &Receipt) -> EventId {
     }
 }
 
-/// The instant in a time-ordered id.
-pub(super) fn issued_ms(fire_id: &str) -> Option<u64> {
-    let (seconds, nanos) = Uuid::parse_str(fire_id).ok()?.get_timestamp()?.to_unix();
-    seconds.checked_mul(1000)?.checked_add(u64::from(nanos) / 1_000_000)
-}
-
 fn json<T: serde::Serialize>(value: &T) -> Result<String> {
     serde_json::to_string(value).map_err(|error| Error::new(Code::Internal, "An outcome is not JSON.").caused_by(error))
-}
-
-/// What makes a firing the same as others: a digest, as it may stand where the payload may not.
-pub(super) fn same(config: &TriggerConfig, recorded: &Recorded) -> Option<String> {
-    let path = &config.deduplicate.as_ref()?.key;
-    let Some(payload) = recorded.payload.as_deref() else { return recorded.same.clone() };
-    let payload: Value = serde_json::from_str(payload).ok()?;
-    let found = path.split('.').try_fold(&payload, |value, member| match value {
-        Value::Array(items) => items.get(member.parse::<usize>().ok()?),
-        value => value.get(member),
-    })?;
-    Some(digest_text(&[path.as_bytes(), b"\n", found.to_string().as_bytes()]))
 }
 
 /// Which flows a firing is for, and how.

@@ -5,9 +5,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::TriggerEngine;
 use super::definition::TriggerConfig;
-use super::firing::{Recorded, same};
+use super::recorded::{Recorded, same};
+use super::{SKEW_MS, TriggerEngine};
 use crate::backend::Receipt;
 use crate::error::{Code, Result};
 use crate::event::{EventId, EventRef, NewEvent, format_time, parse_time};
@@ -259,7 +259,7 @@ impl TriggerEngine {
         // What waits may have waited while nobody was there.
         let latest = Query { limit: Some(1), ..firings(&stream) }.descending();
         let latest = store.query(latest).await?.last().map_or(u64::MAX, |event| event.id.ms);
-        let from = store.now_ms().saturating_sub(config.window_ms().saturating_add(SLACK_MS)).min(latest);
+        let from = store.now_ms().saturating_sub(config.window_ms().saturating_add(SKEW_MS)).min(latest);
         let mut pages = store.iterate(Query { start_ms: Some(from), ..firings(&stream) })?;
         while let Some(page) = pages.next().await? {
             page.iter().for_each(|event| gate.take(event, config));
@@ -272,6 +272,3 @@ impl TriggerEngine {
 fn firings(stream: &str) -> Query {
     Query { types: ["trigger.fired", "trigger.debounced"].map(str::to_owned).to_vec(), ..Query::stream(stream) }
 }
-
-/// How far clocks may differ, in milliseconds.
-const SLACK_MS: u64 = 10 * 60_000;

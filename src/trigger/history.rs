@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::firing::{Recorded, flows, issued_ms, last_id};
-use super::{Mode, Outcome, RegisteredTrigger, TriggerEngine};
+use super::firing::{flows, last_id};
+use super::recorded::Recorded;
+use super::unfinished::issued_ms;
+use super::{Mode, Outcome, RegisteredTrigger, SKEW_MS, TriggerEngine};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, EventRef, Field, NewEvent, format_time};
@@ -16,8 +18,6 @@ use crate::store::{AppendOptions, Query};
 const TYPES: [&str; 6] =
     ["trigger.fired", "trigger.debounced", "trigger.processed", "trigger.failed", "trigger.skipped", "trigger.started"];
 const FIRED: &str = "trigger.fired";
-/// How far clocks may differ, in milliseconds.
-const SKEW_MS: u64 = 10 * 60_000;
 
 /// How a firing stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

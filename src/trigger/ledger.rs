@@ -10,8 +10,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::firing::issued_ms;
-use super::{RegisteredTrigger, TriggerEngine};
+use super::unfinished::issued_ms;
+use super::{RegisteredTrigger, SKEW_MS, TriggerEngine};
 use crate::error::Result;
 use crate::event::{EventRef, Field, NewEvent, format_time};
 use crate::flow::Object;
@@ -23,8 +23,6 @@ const MOST_REJECTED_BYTES: usize = 8 << 20;
 /// After how many more, or so many bytes, the oldest are deleted.
 const TIDY_AFTER: usize = 50;
 const TIDY_AFTER_BYTES: usize = 4 << 20;
-/// How far clocks may differ, in milliseconds.
-const SKEW_MS: u64 = 10 * 60_000;
 const TYPE: &str = "trigger.delivered";
 
 /// What was rejected since it was tidied: how many, and how many bytes.

@@ -12,8 +12,10 @@ mod firing;
 mod gate;
 mod history;
 mod ledger;
+mod recorded;
 mod registry;
 mod starts;
+mod unfinished;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,6 +39,9 @@ use crate::store::{Compact, Delivery, Query, Subscription, snapshot_state};
 
 /// From how many events on the stream is compacted, if it is mostly about what is over.
 const COMPACT_FROM: u64 = 4_000;
+
+/// How far the clocks of instances may differ, in milliseconds.
+const SKEW_MS: u64 = 10 * 60_000;
 
 /// The pause before a deadline is acted on again that could not be acted on.
 const TRY_AGAIN_MS: u64 = 1_000;

@@ -1,0 +1,108 @@
+//! A firing as it stands in its trigger's stream.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::board::Mode;
+use super::definition::TriggerConfig;
+use crate::event::{EventId, EventRef, Field, NewEvent};
+use crate::flow::Object;
+use crate::webhook::digest_text;
+
+/// A firing as it stands in the record.
+#[derive(Debug, Clone)]
+pub(super) struct Recorded {
+    pub(super) fire_id: String,
+    pub(super) at: EventId,
+    pub(super) payload: Option<String>,
+    /// The payload is not part of the record.
+    pub(super) is_unkept: bool,
+    pub(super) flows: Vec<(String, Mode)>,
+    pub(super) user_id: Option<String>,
+    /// When it fires if nothing else comes, for one that waits.
+    pub(super) due: Option<String>,
+    /// What makes it the same as others, if its payload does not say so.
+    pub(super) same: Option<String>,
+    /// Somebody lets it fire after all.
+    pub(super) is_retried: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FlowData {
+    flow_name: String,
+    mode: Mode,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FiredData<'a> {
+    fire_id: String,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(default)]
+    payload_not_kept: bool,
+    #[serde(default)]
+    flows: Vec<FlowData>,
+    user_id: Option<String>,
+    due: Option<String>,
+    same: Option<String>,
+    #[serde(default)]
+    is_retried: bool,
+}
+
+impl Recorded {
+    pub(super) fn read(event: EventRef<'_>) -> Option<Recorded> {
+        let data: FiredData = serde_json::from_str(event.data?).ok()?;
+        Some(Recorded {
+            fire_id: data.fire_id,
+            at: event.id,
+            payload: data.payload.map(|payload| payload.get().to_owned()),
+            is_unkept: data.payload_not_kept,
+            flows: data.flows.into_iter().map(|flow| (flow.flow_name, flow.mode)).collect(),
+            user_id: data.user_id,
+            due: data.due,
+            same: data.same,
+            is_retried: data.is_retried,
+        })
+    }
+
+    pub(super) fn data(&self, config: &TriggerConfig) -> Object {
+        let flows = self.flows.iter().map(|(flow, mode)| {
+            let mode = if *mode == Mode::Manual { "manual" } else { "auto" };
+            Object::new().text("flowName", flow).text("mode", mode).done()
+        });
+        let flows: Vec<String> = flows.collect();
+        let mut data = Object::new().text("fireId", &self.fire_id);
+        data = match (&self.payload, config.persist_data) {
+            (Some(payload), true) => data.raw("payload", payload),
+            (Some(_), false) => data.raw("payloadNotKept", "true").maybe_text("same", same(config, self).as_deref()),
+            (None, _) => data,
+        };
+        if self.is_retried {
+            data = data.raw("isRetried", "true");
+        }
+        if !flows.is_empty() {
+            data = data.raw("flows", &format!("[{}]", flows.join(",")));
+        }
+        data.maybe_text("userId", self.user_id.as_deref())
+    }
+
+    pub(super) fn event(&self, name: &str, event_type: &str, config: &TriggerConfig) -> NewEvent {
+        let data = self.data(config).maybe_text("due", self.due.as_deref());
+        NewEvent::new(event_type).with(Field::TriggerName, name).with_data(data.done())
+    }
+}
+
+/// What makes a firing the same as others: a digest, as it may stand where the payload may not.
+pub(super) fn same(config: &TriggerConfig, recorded: &Recorded) -> Option<String> {
+    let path = &config.deduplicate.as_ref()?.key;
+    let Some(payload) = recorded.payload.as_deref() else { return recorded.same.clone() };
+    let payload: Value = serde_json::from_str(payload).ok()?;
+    let found = path.split('.').try_fold(&payload, |value, member| match value {
+        Value::Array(items) => items.get(member.parse::<usize>().ok()?),
+        value => value.get(member),
+    })?;
+    Some(digest_text(&[path.as_bytes(), b"\n", found.to_string().as_bytes()]))
+}
