@@ -1,5 +1,5 @@
 /**
- * Acts on deadlines of awaits when they pass.
+ * Acts on what is due when its time has come: deadlines of awaits, firings that were held back, schedules.
  */
 
 import type { Engine } from './engine.js'
@@ -68,10 +68,11 @@ export class Deadlines {
   }
 
   async #fireDue(): Promise<void> {
-    const { jobs, runIds, next } = await this.#engine.call('fireDue', {})
+    const { jobs, runIds, next, more } = await this.#engine.call('fireDue', {})
     for (const runId of runIds) this.#engine.executions.wake(runId)
     // The store's clock may be behind ours: it decides, and is not to be asked all the time.
-    if (next !== null && next <= this.#engine.options.timers.now()) this.#fireAfter(ASK_AGAIN_MS)
+    if (more) this.#again = true
+    else if (next !== null && next <= this.#engine.options.timers.now()) this.#fireAfter(ASK_AGAIN_MS)
     else this.expect(next)
     if (runIds.length > 0 || jobs.length > 0) await this.#engine.handOverOrWarn(runIds, jobs)
   }

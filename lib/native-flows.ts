@@ -221,7 +221,7 @@ interface Calls {
   recordDelivery: [{ name: string; delivery: Json; rejected: boolean }, null]
   deliveries: [{ name: string; verdict?: string; limit?: number }, Array<Delivery & { timestamp: string }>]
   findDelivery: [{ deliveryId: string }, { name: string; delivery: Delivery & { timestamp: string } } | null]
-  fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null }]
+  fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null; more: boolean }]
   follow: [Record<string, never>, { wake: AwaitRef[]; ended: string[]; next: number | null } | null]
   finishFirings: [{ olderThanMs: number }, Jobs & { runIds: string[] }]
 }

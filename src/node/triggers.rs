@@ -223,6 +223,8 @@ struct DueOutput {
     jobs: Vec<Job>,
     run_ids: Vec<String>,
     next: Option<u64>,
+    /// More is due already.
+    more: bool,
 }
 
 #[derive(Serialize)]
@@ -240,8 +242,8 @@ struct DigestOutput {
 }
 
 impl From<Due> for DueOutput {
-    fn from(Due { jobs, run_ids, next_ms }: Due) -> Self {
-        DueOutput { jobs, run_ids, next: next_ms }
+    fn from(Due { jobs, run_ids, next_ms, is_more }: Due) -> Self {
+        DueOutput { jobs, run_ids, next: next_ms, more: is_more }
     }
 }
 

@@ -28,6 +28,7 @@ mod preview;
 mod rhythm;
 mod zone;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use self::calendar::END;
@@ -37,6 +38,9 @@ pub use self::preview::Preview;
 use self::rhythm::{Plan, Rhythm, plan};
 use self::zone::Zone;
 use crate::error::Result;
+
+/// Where the search for the last instants begins: an hour back.
+const SPAN_MS: u64 = 3_600_000;
 
 /// A schedule that was checked. All of its instants are in milliseconds since the Unix epoch, and end with the year 9998.
 #[derive(Clone)]
@@ -85,6 +89,26 @@ impl Schedule {
     /// The instants after one, in order, each of them once.
     pub fn after(&self, ms: u64) -> Instants<'_> {
         Instants { schedule: self, from_ms: ms.checked_add(1) }
+    }
+
+    /// The last instants after one and up to another, in order, so many of them at most.
+    pub fn last_within(&self, after_ms: u64, until_ms: u64, most: usize) -> VecDeque<u64> {
+        let mut span_ms = SPAN_MS;
+        loop {
+            // They are only computed forwards, and there may be millions.
+            let from_ms = until_ms.saturating_sub(span_ms).max(after_ms);
+            let mut last = VecDeque::new();
+            for at in self.after(from_ms).take_while(|at| *at <= until_ms) {
+                if last.len() == most {
+                    last.pop_front();
+                }
+                last.push_back(at);
+            }
+            if last.len() == most || from_ms == after_ms {
+                return last;
+            }
+            span_ms = span_ms.saturating_mul(2);
+        }
     }
 
     /// The first instants from one on, as people read them; it is included.

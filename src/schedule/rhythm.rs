@@ -14,6 +14,9 @@ use crate::event::parse_time;
 const LONGEST_DAYS: u32 = 36_525;
 const LONGEST_MS: u64 = LONGEST_DAYS as u64 * 86_400_000;
 
+/// How many instants fire late after nobody was there.
+const MOST_CAUGHT_UP: u32 = 10_000;
+
 /// The longest time that a firing is put off.
 const LONGEST_JITTER_MS: u64 = 86_400_000;
 
@@ -87,6 +90,9 @@ fn check_policies(options: &ScheduleOptions, problems: &mut Problems) {
         .check(jitter <= LONGEST_JITTER_MS, || format!("jitterMs is {jitter}; at most {LONGEST_JITTER_MS}, a day."));
     problems.check(options.catch_up_limit != Some(0), || {
         "catchUpLimit is 0; it begins with 1, and catchUp: \"none\" catches up nothing.".into()
+    });
+    problems.check(options.catch_up_limit.is_none_or(|limit| limit <= MOST_CAUGHT_UP), || {
+        format!("catchUpLimit is {}; at most {MOST_CAUGHT_UP}.", options.catch_up_limit.unwrap_or_default())
     });
     problems.check(options.catch_up_limit.is_none() || options.catch_up == Some(CatchUp::All), || {
         "catchUpLimit limits catchUp: \"all\", which is not set; set it, or leave the limit out.".into()

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
+use crate::schedule::{Schedule, ScheduleOptions};
 use crate::webhook::{PathPattern, WebhookAuth};
 
 /// The longest name of a trigger, in bytes.
@@ -244,11 +245,44 @@ impl TriggerDefinition {
         }
         match (self.kind, &self.schedule) {
             (TriggerType::Schedule, None) => problems.push("a schedule needs a schedule: { cron: '0 9 * * *' }".into()),
-            (TriggerType::Schedule, Some(_)) | (_, None) => {}
+            (TriggerType::Schedule, Some(schedule)) => self.schedule_problems(schedule, &mut problems),
+            (_, None) => {}
             (_, Some(_)) => problems.push("only a schedule has a schedule".into()),
+        }
+        if self.kind != TriggerType::Schedule && self.data.is_some() {
+            problems.push("only a schedule has data; others get their payload when they are fired".into());
         }
         self.config.problems(&mut problems);
         problems
+    }
+
+    fn schedule_problems(&self, schedule: &Value, problems: &mut Vec<String>) {
+        let made = ScheduleOptions::from_json(&schedule.to_string()).and_then(|options| Schedule::new(&options));
+        if let Err(error) = made {
+            problems.push(format!("schedule: {}", error.message().trim_end_matches('.')));
+        }
+        let unfit = [
+            ("config.rateLimit", self.config.rate_limit.is_some()),
+            ("config.deduplicate", self.config.deduplicate.is_some()),
+            ("config.debounce", self.config.debounce.is_some()),
+        ];
+        for (name, is_given) in unfit {
+            if is_given {
+                problems
+                    .push(format!("{name} is for what comes from outside; the schedule alone says how often it fires"));
+            }
+        }
+        if !self.config.persist_data {
+            problems
+                .push("config.persistData is false, but the payload of a schedule is part of its definition".into());
+        }
+        if !self.code.is_empty() {
+            let code: Vec<&str> = self.code.iter().map(String::as_str).collect();
+            problems.push(format!(
+                "a schedule fires wherever somebody is, also where its code is not; leave {} out",
+                code.join(", ")
+            ));
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use uuid::{Timestamp, Uuid};
 
 use super::board::Mode;
-use super::definition::{TriggerConfig, check_name};
+use super::definition::{TriggerConfig, TriggerType, check_name};
 use super::gate::Passed;
 use super::history::{FiringStatus, StartedRun};
 use super::ledger::delivered;
 use super::recorded::Recorded;
+use super::schedule::scheduled_payload;
 use super::{RegisteredTrigger, TriggerEngine, is_final, is_of_one_run};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
@@ -115,20 +116,22 @@ impl TriggerEngine {
         let config = RegisteredTrigger::config_of(trigger.as_ref());
         let recorded = Recorded {
             fire_id: self.new_fire_id(),
-            at: EventId::MIN,
-            payload: request.payload.map(str::to_owned),
-            is_unkept: false,
+            payload: request.payload.map(str::to_owned).or_else(|| self.payload_of(trigger.as_ref())),
             flows: flows(name, &subscribers, &request.modes, &config)?,
             user_id: request.user_id.map(str::to_owned),
-            due: None,
-            same: None,
-            is_retried: false,
+            ..Recorded::default()
         };
         let is_disabled = trigger.is_some_and(|trigger| !trigger.enabled);
         if let Some(reason) = if is_disabled { Some("the trigger is disabled") } else { request.skip } {
             return self.skip(name, &config, recorded, reason, None).await;
         }
         self.record(name, &config, recorded, request).await
+    }
+
+    /// What a schedule that fires by hand, and without a payload, has for one.
+    fn payload_of(&self, trigger: Option<&RegisteredTrigger>) -> Option<String> {
+        let definition = &trigger.filter(|trigger| trigger.definition.kind == TriggerType::Schedule)?.definition;
+        Some(scheduled_payload(definition, self.flows.store().now_ms()))
     }
 
     async fn record(
@@ -237,9 +240,10 @@ impl TriggerEngine {
 
     /// Gives a firing its effect, as far as it does not have it yet, and records that this is done.
     pub(super) async fn work_off(&self, name: &str, recorded: &Recorded) -> Result<Outcome> {
+        self.end_replaced(recorded).await?;
         let announced = async {
             if !self.known().board.knows(&recorded.fire_id) {
-                let data = Object::new().text("fireId", &recorded.fire_id).text("at", &recorded.at.to_string()).done();
+                let data = recorded.announcement().done();
                 let event = NewEvent::new("trigger.fired").with(Field::TriggerName, name).with_data(data);
                 self.flows.store().append(&self.flows.triggers(), event, AppendOptions::default()).await?;
             }
@@ -255,6 +259,17 @@ impl TriggerEngine {
         self.conclude(name, recorded, &mut gone, &mut outcome).await?;
         self.compact_if_long().await;
         Ok(outcome)
+    }
+
+    async fn end_replaced(&self, recorded: &Recorded) -> Result<()> {
+        for run in &recorded.replaces {
+            let reason = format!("replaced by the firing {}", recorded.fire_id);
+            match self.flows.cancel(run, Some(&reason)).await {
+                Err(error) if error.code() != Code::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The runs of the flows that subscribe. What no run can be started with is the firing's failure.
@@ -350,6 +365,10 @@ impl TriggerEngine {
             recorded.flows.iter().filter(|(_, mode)| *mode == Mode::Manual).map(|(flow, _)| flow.as_str()).collect();
         let data = Object::new().text("fireId", &recorded.fire_id);
         let data = if manual.is_empty() { data } else { data.raw("manual", &json(&manual)?) };
+        let data = match self.known().board.registry.looks_at_runs(name) {
+            true => data.raw("runs", &json(&recorded.run_ids())?),
+            false => data,
+        };
         let what = if outcome.status == FiringStatus::Failed { "trigger.failed" } else { "trigger.processed" };
         let event = || NewEvent::new(what).with(Field::TriggerName, name);
         gone.push(event().with_data(data.number("awaits", outcome.run_ids.len() as u64).done()));

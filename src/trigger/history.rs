@@ -15,8 +15,15 @@ use crate::event::{EventId, EventRef, Field, NewEvent, format_time};
 use crate::store::{AppendOptions, Query};
 
 /// What a trigger's stream says of firings.
-const TYPES: [&str; 6] =
-    ["trigger.fired", "trigger.debounced", "trigger.processed", "trigger.failed", "trigger.skipped", "trigger.started"];
+const TYPES: [&str; 7] = [
+    "trigger.fired",
+    "trigger.debounced",
+    "trigger.queued",
+    "trigger.processed",
+    "trigger.failed",
+    "trigger.skipped",
+    "trigger.started",
+];
 const FIRED: &str = "trigger.fired";
 
 /// How a firing stands.
@@ -61,6 +68,12 @@ pub struct FiringRecord {
     pub data: Option<Box<RawValue>>,
     /// The runs that it started.
     pub runs: Vec<StartedRun>,
+    /// The instant of a schedule that it is for, ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduled_time: Option<String>,
+    /// How much later than that it fired, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
     /// Who fired it by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
@@ -130,6 +143,8 @@ fn record(name: &str, event: EventRef<'_>, recorded: Recorded, ending: Ending) -
         timestamp: format_time(event.id.ms),
         data: recorded.payload.and_then(|payload| RawValue::from_string(payload).ok()),
         runs: ending.runs,
+        scheduled_time: recorded.scheduled.map(|scheduled| format_time(scheduled.at_ms)),
+        delay_ms: recorded.scheduled.map(|scheduled| scheduled.delay_ms),
         user_id: recorded.user_id,
         reason: ending.reason,
     }
@@ -164,7 +179,7 @@ impl TriggerEngine {
         while let Some(page) = pages.next().await? {
             for event in page.iter() {
                 let found = match event.event_type {
-                    "trigger.fired" | "trigger.debounced" => {
+                    "trigger.fired" | "trigger.debounced" | "trigger.queued" => {
                         let Some(recorded) = Recorded::read(event) else { continue };
                         // What a person lets fire after all replaces nothing.
                         let replaced_by = match recorded.is_retried {
@@ -233,7 +248,7 @@ impl TriggerEngine {
             for event in page.iter() {
                 let Some(data) = end_data(event) else { continue };
                 match event.event_type {
-                    "trigger.fired" | "trigger.debounced" => {
+                    "trigger.fired" | "trigger.debounced" | "trigger.queued" => {
                         let is_waiting = waiting.as_ref() == Some(&data.fire_id);
                         if !is_waiting
                             && !data.is_retried
@@ -280,7 +295,7 @@ impl TriggerEngine {
         while let Some(page) = pages.next().await? {
             for event in page.iter() {
                 let Some(data) = end_data(event).filter(|data| data.fire_id == fire_id) else { continue };
-                if matches!(event.event_type, "trigger.fired" | "trigger.debounced") {
+                if matches!(event.event_type, "trigger.fired" | "trigger.debounced" | "trigger.queued") {
                     if let Some(recorded) = Recorded::read(event) {
                         found.get_or_insert_with(|| record(name, event, recorded, Ending::default()));
                     }
@@ -398,7 +413,8 @@ impl TriggerEngine {
 
     /// The latest event that a firing stands in, and its type.
     async fn find_firing(&self, name: &str, fire_id: &str) -> Result<Option<(Recorded, String)>> {
-        let types = ["trigger.fired", "trigger.debounced", "trigger.skipped"].map(str::to_owned).to_vec();
+        let types =
+            ["trigger.fired", "trigger.debounced", "trigger.queued", "trigger.skipped"].map(str::to_owned).to_vec();
         let from = issued_ms(fire_id).map(|ms| ms.saturating_sub(SKEW_MS));
         let mut pages =
             self.flows.store().iterate(Query { types, start_ms: from, ..Query::stream(self.stream_of(name)) })?;

@@ -14,6 +14,7 @@ mod history;
 mod ledger;
 mod recorded;
 mod registry;
+mod schedule;
 mod starts;
 mod unfinished;
 
@@ -30,6 +31,7 @@ pub use self::history::{FiringRecord, FiringStatus, StartedRun, Stats};
 pub use self::ledger::DeliveryRecord;
 use self::ledger::Rejections;
 pub use self::registry::Subscription as FlowSubscription;
+use self::schedule::Agenda;
 use crate::backend::Selector;
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events};
@@ -62,6 +64,7 @@ pub struct TriggerEngine {
 #[derive(Default)]
 struct Known {
     board: Board,
+    agenda: Agenda,
     /// The last event that is in the board.
     last: EventId,
 }
@@ -70,6 +73,18 @@ impl Known {
     fn replace(&mut self, mut board: Board) {
         board.registry.follow(&self.board.registry);
         self.board = board;
+        self.agenda.replace(&self.board);
+    }
+
+    /// The agenda follows what has changed.
+    fn follow_schedules(&mut self) {
+        for name in self.board.schedules.take_changed() {
+            self.agenda.follow(&name, &self.board);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<u64> {
+        self.board.next_deadline().into_iter().chain(self.agenda.next_due()).min()
     }
 }
 
@@ -92,6 +107,16 @@ pub struct Due {
     pub run_ids: Vec<String>,
     /// The next deadline, in milliseconds since the Unix epoch.
     pub next_ms: Option<u64>,
+    /// More is due already.
+    pub is_more: bool,
+}
+
+impl Due {
+    fn extend(&mut self, outcome: Outcome) {
+        self.jobs.extend(outcome.jobs);
+        self.run_ids.extend(outcome.runs.into_iter().map(|run| run.run_id));
+        self.run_ids.extend(outcome.run_ids);
+    }
 }
 
 /// What others did that matters to those who wait in this process.
@@ -123,9 +148,9 @@ impl TriggerEngine {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The earliest deadline of an await that is known to this engine.
+    /// The earliest instant at which something is due, as far as is known to this engine.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.known().board.next_deadline()
+        self.known().next_deadline()
     }
 
     /// How many awaits are open, as far as is known to this engine.
@@ -151,6 +176,7 @@ impl TriggerEngine {
             }
             known.last = event.id;
         }
+        known.follow_schedules();
     }
 
     /// Reads the stream up to its end.
@@ -233,9 +259,9 @@ impl TriggerEngine {
         let quiet = self.known().board.quiet(self.flows.store().now_ms());
         for name in quiet {
             let released = self.release(&name).await?;
-            result.jobs.extend(released.jobs);
-            result.run_ids.extend(released.run_ids);
+            result.extend(released);
         }
+        result.is_more = self.fire_schedules(&mut result).await?;
         self.catch_up().await?;
         result.next_ms = match failed {
             true => Some(self.flows.store().now_ms() + TRY_AGAIN_MS),

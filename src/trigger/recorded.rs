@@ -6,12 +6,35 @@ use serde_json::value::RawValue;
 
 use super::board::Mode;
 use super::definition::TriggerConfig;
-use crate::event::{EventId, EventRef, Field, NewEvent};
+use super::firing::run_id;
+use crate::event::{EventId, EventRef, Field, NewEvent, format_time, parse_time};
 use crate::flow::Object;
 use crate::webhook::digest_text;
 
+/// What a schedule says of a firing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scheduled {
+    /// The instant that it is for.
+    pub(super) at_ms: u64,
+    /// How much later it fired.
+    pub(super) delay_ms: u64,
+}
+
+impl Scheduled {
+    /// The instant that an event of a trigger's own stream decides on; of several the last.
+    pub(super) fn decided_by(event: EventRef<'_>) -> Option<u64> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Data {
+            scheduled_time: Option<String>,
+        }
+        let data: Data = serde_json::from_str(event.data?).ok()?;
+        parse_time(&data.scheduled_time?)
+    }
+}
+
 /// A firing as it stands in the record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recorded {
     pub(super) fire_id: String,
     pub(super) at: EventId,
@@ -26,6 +49,10 @@ pub(super) struct Recorded {
     pub(super) same: Option<String>,
     /// Somebody lets it fire after all.
     pub(super) is_retried: bool,
+    /// For one by a schedule.
+    pub(super) scheduled: Option<Scheduled>,
+    /// The runs of earlier firings that it ends.
+    pub(super) replaces: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +77,11 @@ struct FiredData<'a> {
     same: Option<String>,
     #[serde(default)]
     is_retried: bool,
+    scheduled_time: Option<String>,
+    #[serde(default)]
+    delay_ms: u64,
+    #[serde(default)]
+    replaces: Vec<String>,
 }
 
 impl Recorded {
@@ -65,6 +97,11 @@ impl Recorded {
             due: data.due,
             same: data.same,
             is_retried: data.is_retried,
+            scheduled: data
+                .scheduled_time
+                .and_then(|at| parse_time(&at))
+                .map(|at_ms| Scheduled { at_ms, delay_ms: data.delay_ms }),
+            replaces: data.replaces,
         })
     }
 
@@ -86,7 +123,27 @@ impl Recorded {
         if !flows.is_empty() {
             data = data.raw("flows", &format!("[{}]", flows.join(",")));
         }
+        if let Some(Scheduled { at_ms, delay_ms }) = self.scheduled {
+            data = data.text("scheduledTime", &format_time(at_ms)).number("delayMs", delay_ms);
+        }
+        if !self.replaces.is_empty() {
+            data = data.raw("replaces", &serde_json::to_string(&self.replaces).unwrap_or_default());
+        }
         data.maybe_text("userId", self.user_id.as_deref())
+    }
+
+    /// The ids that the runs of its flows have, or would have.
+    pub(super) fn run_ids(&self) -> Vec<String> {
+        self.flows.iter().map(|(flow_name, _)| run_id(&self.fire_id, flow_name)).collect()
+    }
+
+    /// What all instances have to know of it.
+    pub(super) fn announcement(&self) -> Object {
+        let data = Object::new().text("fireId", &self.fire_id).text("at", &self.at.to_string());
+        match self.scheduled {
+            Some(scheduled) => data.text("scheduledTime", &format_time(scheduled.at_ms)),
+            None => data,
+        }
     }
 
     pub(super) fn event(&self, name: &str, event_type: &str, config: &TriggerConfig) -> NewEvent {

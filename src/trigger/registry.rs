@@ -5,10 +5,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::board::{Mode, RegisteredTrigger, Subscriber, changed};
-use super::definition::{TriggerDefinition, check_name};
+use super::definition::{TriggerDefinition, TriggerType, check_name};
 use super::{Known, TriggerEngine};
 use crate::error::{Code, Error, Result};
-use crate::event::{Field, NewEvent};
+use crate::event::{Field, NewEvent, format_time};
 use crate::flow::Object;
 use crate::run::Plan;
 use crate::store::AppendOptions;
@@ -51,7 +51,8 @@ impl TriggerEngine {
             if known.board.registry.get(&definition.name).is_some_and(|known| *known.definition == definition) {
                 return Ok((Vec::new(), false));
             }
-            let data = Object::new().raw("definition", &json).done();
+            problems_of_subscribers(known, &definition)?;
+            let data = self.since(Object::new().raw("definition", &json)).done();
             Ok((vec![about(&definition.name, "trigger.registered").with_data(data)], true))
         })
         .await
@@ -81,7 +82,8 @@ impl TriggerEngine {
             if definition == **before {
                 return Ok((Vec::new(), ()));
             }
-            let data = Object::new().raw("changes", changes).done();
+            problems_of_subscribers(known, &definition)?;
+            let data = self.since(Object::new().raw("changes", changes)).done();
             Ok((vec![about(name, "trigger.updated").with_data(data)], ()))
         })
         .await
@@ -95,9 +97,15 @@ impl TriggerEngine {
         self.change(|known| {
             let is_change = find(known, name)?.enabled != enabled;
             let event = about(name, if enabled { "trigger.enabled" } else { "trigger.disabled" });
+            let event = event.with_data(self.since(Object::new()).done());
             Ok((if is_change { vec![event] } else { Vec::new() }, is_change))
         })
         .await
+    }
+
+    /// Notes the instant by this engine's clock: the ids of events may be by another one.
+    fn since(&self, data: Object) -> Object {
+        data.text("since", &format_time(self.flows.store().now_ms()))
     }
 
     /// Removes a trigger and all subscriptions to it. Whether it was there.
@@ -258,11 +266,27 @@ fn clash(known: &Known, definition: &TriggerDefinition) -> Option<String> {
     Some(clash.trim_end_matches('.').to_owned())
 }
 
+/// A schedule fires wherever somebody is, also where a flow's functions are not.
+fn problems_of_subscribers(known: &Known, definition: &TriggerDefinition) -> Result<()> {
+    let mut subscribers = known.board.registry.subscribers(&definition.name);
+    let function = subscribers.find(|(_, subscriber)| subscriber.mode == Mode::Function);
+    match function.filter(|_| definition.kind == TriggerType::Schedule) {
+        Some((flow, _)) => Err(cannot_work(
+            &definition.name,
+            &[format!("the flow {flow:?} subscribes to it with a function as mode; use 'auto' or 'manual'")],
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What a person is to start later needs its payload by then.
 fn expect_compatible(known: &Known, name: &str, mode: Mode) -> Result<()> {
     let Some(trigger) = known.board.registry.get(name) else { return Ok(()) };
     let problem = match (trigger.definition.scope, mode) {
         (Some(super::Scope::Run), _) => "its scope is 'run', so it starts no runs",
+        (_, Mode::Function) if trigger.definition.kind == TriggerType::Schedule => {
+            "a schedule fires wherever somebody is, also where no function is; use 'auto' or 'manual' as mode"
+        }
         (_, Mode::Manual) if !trigger.definition.config.persist_data => {
             "its payloads are not kept (persistData is false), so nobody could start a run later"
         }

@@ -34,10 +34,7 @@ impl TriggerEngine {
                     tracing::warn!(note, %error, "a firing could not be finished; this is tried again");
                 }
                 outcome => {
-                    let outcome = outcome?;
-                    due.jobs.extend(outcome.jobs);
-                    due.run_ids.extend(outcome.runs.into_iter().map(|run| run.run_id));
-                    due.run_ids.extend(outcome.run_ids);
+                    due.extend(outcome?);
                 }
             }
         }
@@ -54,6 +51,9 @@ impl TriggerEngine {
             }
             return Ok(Outcome::default());
         };
+        if is_waiting && recorded.scheduled.is_some() {
+            return self.announce_queued(name, &recorded).await;
+        }
         if is_waiting {
             let due_ms = recorded.due.as_deref().and_then(parse_time).unwrap_or_default();
             return self.hold(name, &recorded, due_ms).await;
@@ -70,7 +70,7 @@ impl TriggerEngine {
     /// A firing's event, and whether it waits to be quiet.
     pub(super) async fn find_recorded(&self, name: &str, fire_id: &str) -> Result<Option<(Recorded, bool)>> {
         let from = issued_ms(fire_id).map(|ms| ms.saturating_sub(SKEW_MS));
-        let types = ["trigger.fired", "trigger.debounced"].map(str::to_owned).to_vec();
+        let types = ["trigger.fired", "trigger.debounced", "trigger.queued"].map(str::to_owned).to_vec();
         let query = Query { types, start_ms: from, ..Query::stream(self.stream_of(name)) };
         let mut pages = self.flows.store().iterate(query)?;
         let mut waiting = None;

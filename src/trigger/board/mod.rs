@@ -2,6 +2,7 @@
 //! runs, what was fired lately and what has not fired yet. Folded from the stream that they all follow.
 
 mod registry;
+mod schedules;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crate::store::Compact;
 
 pub use registry::{Mode, RegisteredTrigger, Subscriber};
 pub(super) use registry::{Registry, changed};
+use schedules::Schedules;
+pub(super) use schedules::{Latest, Queued};
 
 /// How many firings are remembered for awaits that begin later.
 const MOST_RECENT: usize = 1_000;
@@ -79,6 +82,7 @@ pub(super) struct Board {
     /// What waits for a person, in order.
     starts: VecDeque<PendingStart>,
     pub(super) registry: Registry,
+    pub(super) schedules: Schedules,
     /// Events that it does not know: they must not be compacted away.
     pub(super) has_others: bool,
     /// How many events were taken since the last snapshot.
@@ -108,6 +112,12 @@ struct Data {
     flow_name: Option<String>,
     /// Flows that a person may start.
     manual: Vec<String>,
+    /// The instant that a schedule decided on; of several the last.
+    scheduled_time: Option<String>,
+    /// Since when a trigger is what it is, or enabled.
+    since: Option<String>,
+    /// The runs that were started.
+    runs: Vec<String>,
 }
 
 /// What an event says to those who wait in this process.
@@ -181,7 +191,7 @@ impl Board {
 
     /// How much it holds that a snapshot has to hold.
     pub(super) fn len(&self) -> usize {
-        self.open.len() + self.registry.len() + self.starts.len() + self.debounced.len()
+        self.open.len() + self.registry.len() + self.starts.len() + self.debounced.len() + self.schedules.len()
     }
 
     fn open(&mut self, run_id: &str, await_id: &str, name: &str, is_named: bool, deadline_ms: Option<u64>) {
@@ -226,6 +236,12 @@ impl Board {
         }
     }
 
+    fn decided(&mut self, name: &str, scheduled_time: Option<&str>) {
+        if let Some(at_ms) = scheduled_time.and_then(parse_time) {
+            self.schedules.decided(name, at_ms);
+        }
+    }
+
     fn await_person(&mut self, event: EventRef<'_>, name: &str, fire_id: &str, flows: Vec<String>) {
         for flow_name in flows {
             let is_known = |start: &PendingStart| start.fire_id == fire_id && start.flow_name == flow_name;
@@ -256,6 +272,8 @@ struct Snapshot {
     starts: VecDeque<PendingStart>,
     #[serde(default)]
     registry: Registry,
+    #[serde(default)]
+    schedules: Schedules,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -289,10 +307,19 @@ impl Compact for Board {
             }
             ("trigger.offered" | "flow.canceled" | "flow.failed", ..) => {}
             ("trigger.fired", _, Some(name), None) => {
+                self.decided(&name, data.scheduled_time.as_deref());
                 if let (Some(fire_id), Some(at)) = (data.fire_id, data.at.and_then(|at| at.parse().ok())) {
+                    self.schedules.fired(&name, &fire_id, self.registry.looks_at_runs(&name));
                     self.fire(Fired { fire_id, name: name.into_owned(), at });
                 }
             }
+            ("trigger.queued", _, Some(name), None) => {
+                self.decided(&name, data.scheduled_time.as_deref());
+                if let (Some(fire_id), Some(at)) = (data.fire_id, data.at.and_then(|at| at.parse().ok())) {
+                    self.schedules.queued(&name, fire_id, at);
+                }
+            }
+            ("trigger.skipped", _, Some(name), None) => self.decided(&name, data.scheduled_time.as_deref()),
             ("trigger.debounced", _, Some(name), _) => {
                 match (data.fire_id, data.due.and_then(|due| parse_time(&due))) {
                     (Some(fire_id), Some(due_ms)) => {
@@ -304,6 +331,7 @@ impl Compact for Board {
             }
             ("trigger.processed" | "trigger.failed", _, Some(name), _) => {
                 if let Some(fire_id) = data.fire_id {
+                    self.schedules.processed(&name, &fire_id, data.runs);
                     self.await_person(event, &name, &fire_id, data.manual);
                 }
             }
@@ -312,10 +340,18 @@ impl Compact for Board {
                     Some(&start.fire_id) != data.fire_id.as_ref() || Some(&start.flow_name) != data.flow_name.as_ref()
                 });
             }
-            (event_type, _, Some(name), _) if self.registry.apply(event_type, &name, event.data) => {
-                if event_type == "trigger.removed" {
-                    self.debounced.remove(&*name);
-                    self.starts.retain(|start| start.trigger_name != *name);
+            (event_type, _, Some(name), _) if Registry::knows(event_type) => {
+                let before = self.registry.definition(&name);
+                self.registry.apply(event_type, &name, event.data);
+                let since_ms = data.since.and_then(|since| parse_time(&since)).unwrap_or(event.id.ms);
+                self.schedules.follow(&name, before.as_ref(), self.registry.definition(&name).as_ref(), since_ms);
+                match event_type {
+                    "trigger.enabled" => self.schedules.enabled(&name, since_ms),
+                    "trigger.removed" => {
+                        self.debounced.remove(&*name);
+                        self.starts.retain(|start| start.trigger_name != *name);
+                    }
+                    _ => {}
                 }
             }
             _ => self.has_others = true,
@@ -336,13 +372,14 @@ impl Compact for Board {
             debounced: self.debounced.clone(),
             starts: self.starts.clone(),
             registry: self.registry.clone(),
+            schedules: self.schedules.clone(),
         };
         serde_json::to_string(&snapshot).unwrap_or_default()
     }
 
     fn from_json(json: &str) -> Option<Self> {
-        let Snapshot { awaits, recent, debounced, starts, registry } = serde_json::from_str(json).ok()?;
-        let mut board = Board { recent, debounced, starts, registry, ..Board::default() };
+        let Snapshot { awaits, recent, debounced, starts, registry, schedules } = serde_json::from_str(json).ok()?;
+        let mut board = Board { recent, debounced, starts, registry, schedules, ..Board::default() };
         for OpenSnapshot { run_id, await_id, name, is_unnamed, deadline } in awaits {
             board.open(&run_id, &await_id, &name, !is_unnamed, deadline.and_then(|at| parse_time(&at)));
         }
@@ -379,8 +416,11 @@ mod tests {
     use crate::store::{AppendOptions, Compact, EventStore, StoreOptions};
 
     fn any_event() -> impl Strategy<Value = NewEvent> {
-        (0..15, 0..3, 0..3, 0..4).prop_map(|(what, name, flow, id)| {
+        (0..20, 0..3, 0..3, 0..4).prop_map(|(what, name, flow, id)| {
             let plan = json!({ "entry": "a", "steps": { "a": { "queue": "q" } } });
+            let time = format!("2024-01-0{}T00:00:00.000Z", id + 1);
+            let schedule = json!({ "cron": "* * * * *", "overlap": "queue", "jitterMs": flow });
+            let scheduled = json!({ "name": format!("t{name}"), "type": "schedule", "schedule": schedule });
             let (event_type, data) = match what {
                 0 => ("trigger.registered", json!({ "definition": { "name": format!("t{name}"), "type": "event" } })),
                 1 => ("trigger.updated", json!({ "changes": { "displayName": format!("{id}"), "tags": null } })),
@@ -398,6 +438,11 @@ mod tests {
                 13 => {
                     ("trigger.awaiting", json!({ "awaitId": format!("{id}"), "deadline": "2024-01-01T00:00:00.000Z" }))
                 }
+                14 => ("trigger.registered", json!({ "definition": scheduled, "since": time })),
+                15 => ("trigger.fired", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
+                16 => ("trigger.queued", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
+                17 => ("trigger.skipped", json!({ "scheduledTime": time })),
+                18 => ("trigger.processed", json!({ "fireId": format!("{id}"), "runs": [format!("r{flow}")] })),
                 _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
             };
             let event = NewEvent::new(event_type).with(Field::TriggerName, format!("t{name}"));

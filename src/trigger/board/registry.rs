@@ -78,6 +78,16 @@ impl Registry {
         self.triggers.get(name)
     }
 
+    pub(super) fn definition(&self, name: &str) -> Option<Arc<TriggerDefinition>> {
+        self.triggers.get(name).map(|known| Arc::clone(&known.definition))
+    }
+
+    /// Whether what a trigger does depends on the runs of its firings.
+    pub(in crate::trigger) fn looks_at_runs(&self, name: &str) -> bool {
+        let schedule = self.triggers.get(name).and_then(|known| known.definition.schedule.as_ref());
+        schedule.is_some_and(|schedule| schedule.get("overlap").is_some())
+    }
+
     pub(in crate::trigger) fn iter(&self) -> impl Iterator<Item = &RegisteredTrigger> {
         self.triggers.values()
     }
@@ -151,8 +161,22 @@ impl Registry {
         self.triggers.len() + self.subscribers.values().map(BTreeMap::len).sum::<usize>()
     }
 
-    /// Takes an event; false: it is not about the registry.
-    pub(super) fn apply(&mut self, event_type: &str, name: &str, data: Option<&str>) -> bool {
+    /// Whether events of a type are about the registry.
+    pub(super) fn knows(event_type: &str) -> bool {
+        matches!(
+            event_type,
+            "trigger.registered"
+                | "trigger.updated"
+                | "trigger.enabled"
+                | "trigger.disabled"
+                | "trigger.removed"
+                | "trigger.subscribed"
+                | "trigger.unsubscribed"
+        )
+    }
+
+    /// Takes an event that it [knows](Registry::knows).
+    pub(super) fn apply(&mut self, event_type: &str, name: &str, data: Option<&str>) {
         match event_type {
             "trigger.registered" => self.register(name, data),
             "trigger.updated" => self.update(name, data),
@@ -164,11 +188,10 @@ impl Registry {
             }
             "trigger.subscribed" => self.subscribe(name, data),
             "trigger.unsubscribed" => self.unsubscribe(name, data),
-            _ => return false,
+            _ => return,
         }
         self.revision += 1;
         self.routes = None;
-        true
     }
 
     /// What can't be read was not written by us: it is passed over.
