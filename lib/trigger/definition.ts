@@ -6,7 +6,7 @@ import type { FiringConfig, TriggerDefinition, WebhookAuth, WebhookEndpoint } fr
 import { toDuration } from '../duration.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { toJson } from '../json.js'
-import { checkKnown, checkName, invalid } from '../query.js'
+import { checkKnown, checkName, checkObject, invalid } from '../query.js'
 import { checkSchema } from '../schema.js'
 import { formProblems } from './form.js'
 
@@ -61,15 +61,15 @@ export function memberOf(part: string): string {
 /** Reads a definition, or throws `NQ_VALIDATION` for members of a wrong type. */
 export function readTrigger(definition: TriggerDefinition): ReadTrigger {
   checkKnown(definition, 'The trigger', TRIGGER)
-  const { schema, transform, endpoint, config, ui, ...plain } = definition
+  const { schema, transform, endpoint, config, ui, schedule, ...plain } = definition
   checkPlain(plain)
   const problems: string[] = []
   const code: TriggerCode = {}
-  if (plain.type === 'schedule') problems.push('this version has no schedules yet')
   if (schema !== undefined) checkSchema(schema, 'schema')
   if (schema !== undefined) code.schema = schema
   if (transform !== undefined) code.transform = checkFunction(transform, 'transform')
   const data: Record<string, unknown> = { ...plain }
+  if (schedule !== undefined) data.schedule = checkObject(schedule, 'schedule')
   if (endpoint !== undefined) data.endpoint = readEndpoint(endpoint, code, problems)
   if (config !== undefined) data.config = readConfig(config, code)
   if (ui !== undefined) {

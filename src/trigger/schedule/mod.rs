@@ -17,7 +17,7 @@ use super::recorded::{Recorded, Scheduled};
 use super::{Due, Outcome, RegisteredTrigger, SKEW_MS, TRY_AGAIN_MS, TriggerDefinition, TriggerEngine};
 use crate::backend::Receipt;
 use crate::error::{Code, Error, Result};
-use crate::event::{EventId, Field, NewEvent, format_time};
+use crate::event::{EventId, EventRef, Field, NewEvent, format_time};
 use crate::flow::Object;
 use crate::store::{AppendOptions, Query};
 
@@ -117,7 +117,7 @@ impl TriggerEngine {
         let (store, stream) = (self.flows.store(), self.stream_of(name));
         // What is further ahead than clocks differ was decided by one that was wrong.
         let until_ms = store.now_ms().saturating_add(SKEW_MS);
-        let decided_by = |event| Scheduled::decided_by(event).filter(|at_ms| *at_ms <= until_ms);
+        let decided_by = |event: EventRef<'_>| Scheduled::decided_by(event).filter(|at_ms| *at_ms <= until_ms);
         let mut cursor_ms = 0;
         let last = match turn.last {
             Some(last) => {
