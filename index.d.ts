@@ -112,14 +112,17 @@ export interface EventMap {
    */
   'log.trimmed': LogData & { upTo: string }
 
-  /** A trigger was registered. The definition holds no functions and no secret, only a secret's name. */
-  'trigger.registered': { definition: Record<string, unknown> }
+  /**
+   * A trigger was registered. The definition holds no functions and no secret, only a secret's name. `since` (ISO 8601): when,
+   * by the clock of whoever did it; schedules count from it.
+   */
+  'trigger.registered': { definition: Record<string, unknown>; since?: string }
   /** Fields of a trigger's definition were replaced. */
-  'trigger.updated': { changes: Record<string, unknown> }
+  'trigger.updated': { changes: Record<string, unknown>; since?: string }
   /** A trigger fires again. */
-  'trigger.enabled': { reason?: string } | undefined
+  'trigger.enabled': { reason?: string; since?: string } | undefined
   /** A trigger no longer fires, until it is enabled. */
-  'trigger.disabled': { reason?: string } | undefined
+  'trigger.disabled': { reason?: string; since?: string } | undefined
   /** A trigger was removed. */
   'trigger.removed': { reason?: string } | undefined
   /**
@@ -132,8 +135,8 @@ export interface EventMap {
   /**
    * A trigger fired. In the trigger's own stream with its payload (`payloadNotKept`: it had one, and `same` is a digest of
    * what `deduplicate` compares), the flows that it is for, and `userId`, who fired it by hand; `scheduledTime` (ISO 8601)
-   * is the instant that was due; `isRetried`: it had been skipped. In the stream of all triggers `at` is the id of that
-   * event. In the stream of a run: the await `awaitId` has its answer, `data`.
+   * is the instant of a schedule that it is for, `delayMs` how much later it fired, `replaces` the runs that it canceled;
+   * `isRetried`: it had been skipped. In the stream of all triggers `at` is the id of that event. In the stream of a run: the await `awaitId` has its answer, `data`.
    */
   'trigger.fired': {
     fireId?: string
@@ -144,9 +147,20 @@ export interface EventMap {
     flows?: Array<{ flowName: string; mode: 'auto' | 'manual' }>
     at?: string
     scheduledTime?: string
+    delayMs?: number
+    replaces?: string[]
     userId?: string
     awaitId?: string
     data?: unknown
+  }
+  /** A schedule's instant was due while a run of an earlier firing went on: it fires when that has ended. */
+  'trigger.queued': {
+    fireId: string
+    payload?: unknown
+    flows?: Array<{ flowName: string; mode: 'auto' | 'manual' }>
+    at?: string
+    scheduledTime: string
+    delayMs?: number
   }
   /** A trigger was fired, and fires at `due` (ISO 8601) if nothing else comes. */
   'trigger.debounced': {
@@ -160,10 +174,14 @@ export interface EventMap {
   'trigger.delivered': Delivery
   /** An await was offered an answer, which its step has to judge. */
   'trigger.offered': { awaitId: string; offerId: string; data?: unknown }
-  /** A firing was handed to every subscribed flow, and to `awaits` awaits of its name; `manual`: flows that a person starts. */
+  /**
+   * A firing was handed to every subscribed flow, and to `awaits` awaits of its name; `manual`: flows that a person starts.
+   * `runIds`: what a schedule with `overlap` has to look at before it fires again.
+   */
   'trigger.processed': {
     fireId: string
     runs?: Array<{ flowName: string; runId: string }>
+    runIds?: string[]
     awaits?: number
     manual?: string[]
   }
@@ -171,9 +189,15 @@ export interface EventMap {
   'trigger.started': { fireId: string; flowName: string; runId: string; userId?: string }
   /** A person decided that the run does not start. */
   'trigger.dismissed': { fireId: string; flowName: string; userId?: string; reason?: string }
-  /** A firing that was due did not happen, or an await did not take what it was offered, and why. */
+  /**
+   * A firing that was due did not happen, or an await did not take what it was offered, and why. Of several instants of a
+   * schedule `from` is the first, `scheduledTime` the last, `count` how many they are (unless too many to be counted).
+   */
   'trigger.skipped': {
     reason: string
+    from?: string
+    count?: number
+    delayMs?: number
     fireId?: string
     payload?: unknown
     payloadNotKept?: boolean
@@ -1425,7 +1449,7 @@ export interface TriggerDefinition {
   name: string
   /**
    * What fires it: `event`: {@link TriggerEngine.emit}; `webhook`: a request; `manual`: a person, through
-   * {@link TriggerEngine.execute}. `schedule` is refused in this version.
+   * {@link TriggerEngine.execute}; `schedule`: the time. All can be fired by {@link TriggerEngine.execute}.
    */
   type: 'event' | 'webhook' | 'schedule' | 'manual'
   /** `'flow'`: it starts runs. `'run'`: it answers awaits, and no flow can subscribe to it. Default: both. */
@@ -1445,10 +1469,78 @@ export interface TriggerDefinition {
   transform?: (payload: any, context: TriggerContext) => unknown
   /** Where the requests of a webhook arrive. */
   endpoint?: WebhookEndpoint
+  /**
+   * When a schedule fires. It fires wherever somebody is, so a schedule has no `schema`, `transform` or `config.filter`, nor
+   * the members of `config` that are for what comes from outside.
+   */
+  schedule?: ScheduleOptions
+  /** The payload of a schedule: JSON. Default `{ scheduledTime }`, the instant that it fires for. */
+  data?: unknown
   /** How it is shown. `form`: the fields of a manual one, for a UI: `{ name, type?, label?, required?, … }`. */
   ui?: { icon?: string; color?: string; form?: FormField[] }
   /** What becomes of a firing. */
   config?: FiringConfig
+}
+
+/**
+ * When a schedule fires. One of `cron`, `interval`, `at` and `every` says it; `at` goes with `every.days`, too. What can't work
+ * is refused when the trigger is registered, by the name of the field.
+ *
+ * @example
+ * ```ts
+ * await core.triggers.register({
+ *   name: 'nightly',
+ *   type: 'schedule',
+ *   schedule: { cron: '30 2 * * mon-fri', timezone: 'Europe/Berlin', overlap: 'skip', catchUp: 'last' },
+ * })
+ * ```
+ */
+export interface ScheduleOptions {
+  /** Five fields as in crontab(5), six with seconds first, or a form such as `@daily`. Local time of the zone. */
+  cron?: string
+  /** Time that passes between two firings, such as `'90m'`; one second or more. Counted from `start`, or else from 1970. */
+  interval?: string
+  /** A time of day in the zone, `'02:00'` or `'02:00:30'`. Each day, unless `every` says otherwise. */
+  at?: string
+  /** Days of the calendar, or hours, minutes and seconds that pass. */
+  every?: { days?: number; hours?: number; minutes?: number; seconds?: number }
+  /** The IANA name of a time zone. Default `'UTC'`. */
+  timezone?: string
+  /** Whether it fires at all; see also {@link TriggerEngine.disable}. Default `true`. */
+  enabled?: boolean
+  /**
+   * What a firing does while a run of an earlier firing goes on. Default: it starts its run, too. `'skip'`: it is left
+   * out. `'queue'`: it waits for its turn; up to 100 wait. `'replace'`: it cancels that run.
+   */
+  overlap?: 'skip' | 'queue' | 'replace'
+  /** A time of day that a change of the clocks skips fires right after the gap (default), or not at all. */
+  gap?: 'after' | 'skip'
+  /** A time of day that a change of the clocks repeats fires the first time (default), or both times. */
+  dstOverlap?: 'first' | 'both'
+  /**
+   * What becomes of instants that were missed: nobody was there to fire until 5 minutes later, or longer. `'none'` (default):
+   * they are left out. `'last'`: the last of them fires, unless the next is due anyway. `'all'`: they fire one after the
+   * other, the last `catchUpLimit` of them.
+   */
+  catchUp?: 'none' | 'last' | 'all'
+  /** How many missed instants fire at most with `catchUp: 'all'`, up to 10,000. Default 100. */
+  catchUpLimit?: number
+  /** Up to so many milliseconds a firing is put off, each by another delay; less than the period, and at most a day. */
+  jitterMs?: number
+  /** Nothing fires before: ISO 8601. Without an offset it is local time of the zone, a date alone its midnight. */
+  start?: string
+  /** Nothing fires after: as `start`. */
+  end?: string
+}
+
+/** An instant of a schedule, as people read it. */
+export interface ScheduledInstant {
+  /** ISO 8601 in UTC. */
+  at: string
+  /** What the clocks of the zone show, with their offset from UTC: `2025-03-30T03:00:00+02:00`. */
+  local: string
+  /** `gap`: it stands for times of day that were skipped. `overlap`: its time of day exists twice. */
+  note?: 'gap' | 'overlap'
 }
 
 /** A field of a form. A UI may know more members than these. */
@@ -1569,7 +1661,7 @@ export interface Firing {
   triggerName: string
   /**
    * `processed`: every flow that subscribes has its run, and everyone who waited for it has it. `fired`: not yet; so stays
-   * one that is debounced. `failed`: some flow has no run. `skipped`: it had no effect.
+   * one that is debounced, or waits by `overlap: 'queue'`. `failed`: some flow has no run. `skipped`: it had no effect.
    */
   status: 'fired' | 'processed' | 'failed' | 'skipped'
   /** When it fired, ISO 8601. */
@@ -1580,8 +1672,10 @@ export interface Firing {
   runs: Array<{ flowName: string; runId: string }>
   /** The runs that waited for it, by id; only in the answer to the call that fired it. */
   resumed: string[]
-  /** The instant that was due, ISO 8601. */
+  /** The instant that a schedule fired for, ISO 8601. One `skipped` may stand for several: then it is the last of them. */
   scheduledTime?: string
+  /** How much later than that it fired, in milliseconds. */
+  delayMs?: number
   /** Who fired it by hand. */
   userId?: string
   /** Why it was skipped or failed. */
@@ -1715,14 +1809,14 @@ export class TriggerEngine {
   ): Promise<void>
 
   /**
-   * Lets a trigger fire again.
+   * Lets a trigger fire again. What a schedule would have done since it was disabled is recorded as `skipped`.
    *
    * @throws `NQ_NOT_FOUND` for an unknown trigger.
    */
   enable(name: string): Promise<void>
 
   /**
-   * Keeps a trigger from firing, until it is enabled. Whoever fires it gets a firing that is `skipped`; a webhook answers
+   * Keeps a trigger from firing, until it is enabled; so a schedule is paused. Whoever fires it gets a firing that is `skipped`; a webhook answers
    * 404.
    *
    * @throws `NQ_NOT_FOUND` for an unknown trigger.
@@ -1766,7 +1860,7 @@ export class TriggerEngine {
   emit<N extends TriggerName>(name: N, ...payload: FireArguments<N, EmitTriggerOptions>): Promise<Firing>
 
   /**
-   * Fires a registered trigger by hand, of any type.
+   * Fires a registered trigger by hand, of any type. A schedule without a payload gets its `data`.
    *
    * @param options `userId`: who does it, as part of the record.
    * @throws `NQ_NOT_FOUND` for an unknown trigger; otherwise as {@link TriggerEngine.emit}.
@@ -1775,6 +1869,19 @@ export class TriggerEngine {
     name: N,
     ...payload: FireArguments<N, EmitTriggerOptions & { userId?: string }>
   ): Promise<Firing>
+
+  /**
+   * When a schedule would fire, with what is odd about it.
+   *
+   * @param options `from`: the first instant that counts; default: now. `count`: how many, up to 10,000; default 10.
+   * @throws `NQ_VALIDATION` for a schedule that can't work, with everything that is wrong.
+   * @example
+   * ```ts
+   * core.triggers.preview({ cron: '30 2 * * *', timezone: 'Europe/Berlin' }, { from: '2025-03-30', count: 1 })
+   * // [{ at: '2025-03-30T01:00:00.000Z', local: '2025-03-30T03:00:00+02:00', note: 'gap' }]
+   * ```
+   */
+  preview(schedule: ScheduleOptions, options?: { from?: Time; count?: number }): ScheduledInstant[]
 
   /**
    * The firings of a trigger, latest first, as far back as they are kept.

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { nextInstant, previewSchedule, type ScheduleOptions } from '../lib/schedule.js'
+import type { ScheduleOptions } from '../index.js'
+import { nextInstant, previewSchedule } from '../lib/schedule.js'
 
 const NOON = '2025-03-29T12:00:00Z'
 

@@ -4,10 +4,10 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { QueueConfig, RunStatus, WorkerOptions } from '../../index.js'
+import type { QueueConfig, RunStatus, TriggerDefinition, WorkerOptions } from '../../index.js'
 
 /** What processes run: a module of this folder. */
-type Program = 'flow-worker.mjs' | 'trigger-worker.mjs'
+type Program = 'flow-worker.mjs' | 'trigger-worker.mjs' | 'schedule-worker.mjs'
 
 /** What a process is told at its start; see `flow-worker.mjs`. */
 export interface FleetOptions {
@@ -22,6 +22,17 @@ export interface FleetOptions {
 export interface TriggerFleetOptions {
   urls: string[]
   queue?: string
+}
+
+/** The same for `schedule-worker.mjs`. */
+export interface ScheduleFleetOptions {
+  url: string
+  queue: string
+  schedules: TriggerDefinition[]
+  began: number
+  start: number
+  speed: number
+  skew: number
 }
 
 /** A point that a handler has reached. */
@@ -106,7 +117,7 @@ export class Fleet {
   }
 
   /** Starts so many processes more. */
-  async start(count: number, options: FleetOptions | TriggerFleetOptions): Promise<Member[]> {
+  async start(count: number, options: FleetOptions | TriggerFleetOptions | ScheduleFleetOptions): Promise<Member[]> {
     const started = Array.from(
       { length: count },
       () => new Member(this.#program, options, (point) => this.#reach(point)),

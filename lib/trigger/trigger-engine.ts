@@ -3,6 +3,7 @@ import type { Engine } from '../engine.js'
 import { NuxtQueueError, shown } from '../errors.js'
 import { type Answer, Json, type Request } from '../native-flows.js'
 import { checkLimit, checkName, checkObject, checkOptions, invalid } from '../query.js'
+import { previewSchedule } from '../schedule.js'
 import { codeNames, memberOf, type ReadTrigger, readTrigger } from './definition.js'
 import { Ledger } from './ledger.js'
 import { modeName } from './mode.js'
@@ -71,6 +72,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     if (problems.length > 0) throw cannotWork(definition.name, problems)
     await this.#engine.call('registerTrigger', { definition: data })
     this.#code.set(definition.name, code)
+    this.#expectDue()
   }
 
   async update(name: string, changes: Parameters<surface.TriggerEngine['update']>[1]): Promise<void> {
@@ -106,10 +108,17 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const packed = Object.fromEntries(members.map((member) => [member, data[member] ?? null]))
     await this.#engine.call('updateTrigger', { name, changes: { ...packed, code: names.length > 0 ? names : null } })
     this.#code.set(name, code)
+    this.#expectDue()
+  }
+
+  /** A schedule may be due before everything else. */
+  #expectDue(): void {
+    this.#engine.deadlines.expect(this.#engine.flows.nextDeadline())
   }
 
   async enable(name: string): Promise<void> {
     await this.#engine.call('enableTrigger', { name: checkName(name, 'name'), enabled: true })
+    this.#expectDue()
   }
 
   async disable(name: string): Promise<void> {
@@ -215,7 +224,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
     const { fireId, triggerName, timestamp, status, runs, runIds, jobs, refused, reason, retryAfterMs } = answer
     for (const runId of runIds) this.#engine.executions.wake(runId)
     // It fires when it is quiet.
-    if (status === 'fired') this.#engine.deadlines.expect(this.#engine.flows.nextDeadline())
+    if (status === 'fired') this.#expectDue()
     const owing = answer.repeated && jobs.length === 0 ? [] : [...runIds, ...runs.map(({ runId }) => runId)]
     await this.#engine.handOver(owing, jobs)
     const firing = {
@@ -227,6 +236,14 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
       ...(retryAfterMs !== undefined && { retryAfter: retryAfterMs }),
     }
     return { firing, repeated: answer.repeated, ...(refused !== undefined && { refused }) }
+  }
+
+  preview(
+    schedule: surface.ScheduleOptions,
+    options: { from?: surface.Time; count?: number } = {},
+  ): surface.ScheduledInstant[] {
+    const { from = this.#engine.options.timers.now(), count } = checkOptions(options, ['from', 'count'])
+    return previewSchedule(schedule, from, count)
   }
 
   async runs(name: string, options: { limit?: number; status?: string } = {}): Promise<surface.Firing[]> {

@@ -366,7 +366,7 @@ impl TriggerEngine {
         let data = Object::new().text("fireId", &recorded.fire_id);
         let data = if manual.is_empty() { data } else { data.raw("manual", &json(&manual)?) };
         let data = match self.known().board.registry.looks_at_runs(name) {
-            true => data.raw("runs", &json(&recorded.run_ids())?),
+            true => data.raw("runIds", &json(&recorded.run_ids())?),
             false => data,
         };
         let what = if outcome.status == FiringStatus::Failed { "trigger.failed" } else { "trigger.processed" };

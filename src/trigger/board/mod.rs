@@ -117,7 +117,7 @@ struct Data {
     /// Since when a trigger is what it is, or enabled.
     since: Option<String>,
     /// The runs that were started.
-    runs: Vec<String>,
+    run_ids: Vec<String>,
 }
 
 /// What an event says to those who wait in this process.
@@ -331,7 +331,7 @@ impl Compact for Board {
             }
             ("trigger.processed" | "trigger.failed", _, Some(name), _) => {
                 if let Some(fire_id) = data.fire_id {
-                    self.schedules.processed(&name, &fire_id, data.runs);
+                    self.schedules.processed(&name, &fire_id, data.run_ids);
                     self.await_person(event, &name, &fire_id, data.manual);
                 }
             }
@@ -442,7 +442,7 @@ mod tests {
                 15 => ("trigger.fired", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
                 16 => ("trigger.queued", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
                 17 => ("trigger.skipped", json!({ "scheduledTime": time })),
-                18 => ("trigger.processed", json!({ "fireId": format!("{id}"), "runs": [format!("r{flow}")] })),
+                18 => ("trigger.processed", json!({ "fireId": format!("{id}"), "runIds": [format!("r{flow}")] })),
                 _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
             };
             let event = NewEvent::new(event_type).with(Field::TriggerName, format!("t{name}"));

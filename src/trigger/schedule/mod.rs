@@ -34,12 +34,6 @@ const FIRED: &str = "trigger.fired";
 const QUEUED: &str = "trigger.queued";
 const SKIPPED: &str = "trigger.skipped";
 
-/// What is to be recorded, and up to which instant it decides.
-struct Wanted {
-    event: NewEvent,
-    to_ms: u64,
-}
-
 impl TriggerEngine {
     /// Fires what is due by schedules. Whether some of them are still due.
     pub(super) async fn fire_schedules(&self, due: &mut Due) -> Result<bool> {
@@ -149,13 +143,13 @@ impl TriggerEngine {
         Ok(known.agenda.turn(name))
     }
 
-    /// Records what was decided, if nothing came in between: a `Conflict` else.
-    async fn decide_on(&self, name: &str, turn: &Turn, wanted: Wanted) -> Result<EventId> {
+    /// Records what was decided on instants up to one, if nothing came in between: a `Conflict` else.
+    async fn decide_on(&self, name: &str, turn: &Turn, event: NewEvent, to_ms: u64) -> Result<EventId> {
         let options = AppendOptions { expected_last_id: turn.last, idempotency_key: None };
-        match self.flows.store().append(&self.stream_of(name), wanted.event, options).await {
+        match self.flows.store().append(&self.stream_of(name), event, options).await {
             Ok(receipt) => {
                 let at = last_id(&receipt);
-                self.known().agenda.read(name, Some(at), wanted.to_ms);
+                self.known().agenda.read(name, Some(at), to_ms);
                 Ok(at)
             }
             Err(error) => {
@@ -187,7 +181,7 @@ impl TriggerEngine {
             }
         };
         let event = recorded.event(name, event_type, &turn.definition.config);
-        let decided = self.decide_on(name, turn, Wanted { event, to_ms: at_ms });
+        let decided = self.decide_on(name, turn, event, at_ms);
         // Should this process die, another one finds it. Noted ahead of it.
         let (owed, decided) = tokio::join!(self.owe_firing(name, &recorded.fire_id), decided);
         match decided {
@@ -227,13 +221,13 @@ impl TriggerEngine {
         reason: &str,
     ) -> Result<Option<Outcome>> {
         let at_ms = recorded.scheduled.map(|scheduled| scheduled.at_ms).unwrap_or_default();
-        let data = recorded.data(&turn.definition.config).text("reason", reason).done();
-        self.record_skipped(name, turn, data, at_ms).await
+        let data = recorded.data(&turn.definition.config);
+        self.record_skipped(name, turn, data, at_ms, reason).await
     }
 
     async fn skip_instants(&self, name: &str, turn: &Turn, skipped: &Skipped) -> Result<Option<Outcome>> {
         let recorded = Recorded { flows: Vec::new(), ..self.scheduled(name, turn, skipped.to_ms)? };
-        let mut data = recorded.data(&turn.definition.config).text("reason", skipped.reason);
+        let mut data = recorded.data(&turn.definition.config);
         if skipped.from_ms < skipped.to_ms {
             data = data.text("from", &format_time(skipped.from_ms));
             data = match skipped.count {
@@ -241,15 +235,24 @@ impl TriggerEngine {
                 None => data,
             };
         }
-        self.record_skipped(name, turn, data.done(), skipped.to_ms).await
+        self.record_skipped(name, turn, data, skipped.to_ms, skipped.reason).await
     }
 
-    async fn record_skipped(&self, name: &str, turn: &Turn, data: String, to_ms: u64) -> Result<Option<Outcome>> {
-        let event = NewEvent::new(SKIPPED).with(Field::TriggerName, name).with_data(data);
-        self.decide_on(name, turn, Wanted { event, to_ms }).await?;
+    /// Records that instants up to one don't fire, there and for all instances.
+    async fn record_skipped(
+        &self,
+        name: &str,
+        turn: &Turn,
+        data: Object,
+        to_ms: u64,
+        reason: &str,
+    ) -> Result<Option<Outcome>> {
+        let event = |data: Object| {
+            NewEvent::new(SKIPPED).with(Field::TriggerName, name).with_data(data.text("reason", reason).done())
+        };
+        self.decide_on(name, turn, event(data), to_ms).await?;
         self.tidy(name, &turn.definition.config).await;
-        let data = Object::new().text("scheduledTime", &format_time(to_ms)).done();
-        let event = NewEvent::new(SKIPPED).with(Field::TriggerName, name).with_data(data);
+        let event = event(Object::new().text("scheduledTime", &format_time(to_ms)));
         self.flows.store().append(&self.flows.triggers(), event, AppendOptions::default()).await?;
         self.compact_if_long().await;
         Ok(Some(Outcome::default()))
