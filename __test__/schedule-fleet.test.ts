@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { open, type QueueCore, type TriggerDefinition } from '../index.js'
+import { VirtualClock } from '../testing.js'
 import { newQueue } from './support/dispatchers.js'
 import { Fleet, type ScheduleFleetOptions } from './support/fleet.js'
 import { command, type RedisServer, startRedis, until } from './support/redis.js'
@@ -33,7 +34,8 @@ const fleet = new Fleet('schedule-worker.mjs')
 
 beforeAll(async () => {
   server = await startRedis()
-  core = await open({ eventStore: { adapter: 'redis', redis: { url: server.url } } })
+  // It only looks: by its clock nothing is due.
+  core = await open({ clock: new VirtualClock(START), eventStore: { adapter: 'redis', redis: { url: server.url } } })
 })
 afterAll(async () => {
   await fleet.killAll()
