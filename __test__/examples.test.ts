@@ -38,7 +38,10 @@ function play(example: string, redisUrl: string | undefined): string {
 
 test('the examples are there', () => {
   expect(examples).toEqual(
-    expect.arrayContaining(['quickstart.mjs', 'flow.mjs', join('iris', 'run.mjs'), join('webhook', 'run.mjs')]),
+    expect.arrayContaining([
+      ...['quickstart.mjs', 'flow.mjs', 'schedule.mjs'],
+      ...[join('iris', 'run.mjs'), join('webhook', 'run.mjs')],
+    ]),
   )
 })
 

@@ -293,6 +293,20 @@ async fn a_clock_that_was_years_ahead_is_mended_by_pausing() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_set_back_repeats_nothing_and_one_that_is_set_on_makes_late() {
+    let one = Instance::with(json!({ "cron": "*/10 * * * *" })).await;
+    one.act_at(20).await;
+    one.act_at(5).await;
+    one.act_at(12).await;
+    one.act_at(22).await;
+    assert_eq!(one.outcomes().await, [(at(10), FiringStatus::Skipped), (at(20), FiringStatus::Processed)]);
+    // As of a machine that slept.
+    one.act_at(92).await;
+    let slept = [(at(80), FiringStatus::Skipped), (at(90), FiringStatus::Processed)];
+    assert_eq!(one.outcomes().await[2..], slept);
+}
+
+#[tokio::test]
 async fn an_overlap_is_skipped_while_a_run_goes_on() {
     let one = Instance::with(json!({ "cron": "* * * * *", "overlap": "skip" })).await;
     one.act_at(1).await;

@@ -22,7 +22,7 @@ use crate::flow::Object;
 use crate::store::{AppendOptions, Query};
 
 /// How many schedules are looked at before what they led to is handed over.
-const MOST_AT_ONCE: usize = 256;
+const MOST_AT_ONCE: usize = 32;
 /// How many of them at the same time, as each waits for the store.
 const CONCURRENT: usize = 16;
 /// How many decisions one schedule makes before it is the turn of others.
