@@ -16,7 +16,7 @@ const START = Date.parse('2025-03-30T00:10:00Z')
 const SPEED = 300
 /** Two minutes behind, right, right, and two minutes ahead. */
 const SKEWS = [-2, 0, 0, 2].map((minutes) => minutes * MINUTE)
-const KILLS = 16
+const KILLS = 12
 
 const SCHEDULES: TriggerDefinition[] = [
   { name: 'none', type: 'schedule', schedule: { cron: '* * * * *' } },
