@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util'
 
-export const USAGE = `Usage: npm run bench -- [options]
+export const USAGE = `Usage: npm run bench -- [options] [text …]
 
+  <text>          the same as --only <text>
   --quick         fewer rounds and events; ratios are rough
   --only <text>   only the rows whose name contains the text; may be repeated
   --calm          wait before each round until the processors are idle, at most 10 seconds:
@@ -17,8 +18,9 @@ REDIS_SERVER names the redis-server binary to start (default: the one in PATH).`
  * @returns {{ quick: boolean, calm: boolean, only: string[], references: boolean, json?: string, help: boolean }}
  */
 export function readOptions(args) {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args,
+    allowPositionals: true,
     options: {
       quick: { type: 'boolean', default: false },
       calm: { type: 'boolean', default: false },
@@ -28,5 +30,5 @@ export function readOptions(args) {
       help: { type: 'boolean', default: false },
     },
   })
-  return values
+  return { ...values, only: [...values.only, ...positionals] }
 }

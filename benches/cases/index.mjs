@@ -6,6 +6,7 @@ import { flowBenchmarks } from './flow.mjs'
 import { longRunBenchmarks } from './long-run.mjs'
 import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
+import { scheduleBenchmarks } from './schedule.mjs'
 import { stateBenchmarks } from './state.mjs'
 import { subscribeBenchmarks } from './subscribe.mjs'
 import { webhookBenchmarks } from './webhook.mjs'
@@ -22,6 +23,7 @@ const GROUPS = [
   flowBenchmarks,
   awaitBenchmarks,
   webhookBenchmarks,
+  scheduleBenchmarks,
   longRunBenchmarks,
 ]
 

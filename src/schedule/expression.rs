@@ -130,8 +130,9 @@ fn bits(values: &impl TimeUnitSpec) -> u64 {
 impl Field {
     /// As the crate writes it.
     fn in_dialect(&self) -> String {
-        if self.spans.is_empty() {
-            // Only days that depend on the month, which the crate does not know.
+        // Without a span there are only days that depend on the month, which the crate does not know. It keeps the set
+        // of a star, but would make that of a whole range anew.
+        if self.spans.iter().all(|span| self.unit.is_whole(*span)) {
             return "*".into();
         }
         let is_weekday = *self.unit == UNITS[5];

@@ -184,6 +184,11 @@ impl Unit {
         }
     }
 
+    /// Whether a span is all values, as `*` is.
+    pub(super) fn is_whole(&self, span: Span) -> bool {
+        span.low == self.low && span.high >= self.last() && span.step == 1
+    }
+
     /// The last value that has no second number.
     fn last(&self) -> u32 {
         if self.is_weekday() { 6 } else { self.high }
