@@ -25,4 +25,4 @@ expectTypeOf(firing?.scheduledTime).toEqualTypeOf<string | undefined>()
 expectTypeOf(firing?.delayMs).toEqualTypeOf<number | undefined>()
 
 const events = await core.store.query({ stream: 'nq:trigger:nightly', types: ['trigger.queued'] })
-expectTypeOf(events[0]?.data.scheduledTime).toEqualTypeOf<string | undefined>()
+for (const { data } of events) expectTypeOf(data.scheduledTime).toEqualTypeOf<string>()

@@ -2,6 +2,7 @@ import { appendBenchmarks } from './append.mjs'
 import { awaitBenchmarks } from './await.mjs'
 import { cacheBenchmarks } from './cache.mjs'
 import { cacheMemoryBenchmarks } from './cache-memory.mjs'
+import { firingBenchmarks } from './firing.mjs'
 import { flowBenchmarks } from './flow.mjs'
 import { longRunBenchmarks } from './long-run.mjs'
 import { mixBenchmarks } from './mix.mjs'
@@ -24,6 +25,7 @@ const GROUPS = [
   awaitBenchmarks,
   webhookBenchmarks,
   scheduleBenchmarks,
+  firingBenchmarks,
   longRunBenchmarks,
 ]
 
