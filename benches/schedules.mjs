@@ -14,12 +14,8 @@ const moments = Array.from(
 )
 const cases = workload.expressions.flatMap((cron) => workload.zones.map((timezone) => ({ cron, timezone })))
 
-export const counts = {
-  expressions: workload.expressions.length,
-  zones: workload.zones.length,
-  moments: workload.momentCount,
-  ahead: workload.ahead,
-}
+/** How many instants in a row. */
+export const { ahead } = workload
 
 /** @param {number} kind index of a kind of work in `instants.rs` */
 export function cronCrate(kind) {
@@ -60,7 +56,7 @@ export function coreNext() {
 export function cronerAhead() {
   const open = async () => {
     const kept = cases.map(({ cron, timezone }) => new Cron(cron, { timezone, paused: true }))
-    return timed(() => kept.flatMap((job) => job.nextRuns(workload.ahead, moments[0]).map((at) => at.getTime())))
+    return timed(() => kept.flatMap((job) => job.nextRuns(ahead, moments[0]).map((at) => at.getTime())))
   }
   return { name: 'croner', open }
 }
@@ -70,7 +66,7 @@ export function corePreview() {
     const { previewSchedule } = await import('../dist/schedule.js')
     // One that lies at the moment itself is a next one to `previewSchedule`, and none to croner.
     const from = moments[0].getTime() + 1
-    const preview = (each) => previewSchedule(each, from, workload.ahead).map(({ at }) => Date.parse(at))
+    const preview = (each) => previewSchedule(each, from, ahead).map(({ at }) => Date.parse(at))
     return timed(() => cases.flatMap(preview))
   }
   return { name: CORE, core: true, open }

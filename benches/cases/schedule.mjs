@@ -3,10 +3,10 @@
 import { isDeepStrictEqual } from 'node:util'
 import { buildInstants } from '../instants.mjs'
 import {
+  ahead,
   coreInRust,
   coreNext,
   corePreview,
-  counts,
   cronCrate,
   cronerAhead,
   cronerAnew,
@@ -14,7 +14,6 @@ import {
 } from '../schedules.mjs'
 
 export function scheduleBenchmarks() {
-  const { ahead } = counts
   return [
     inRust('schedule, next instant, in Rust', 0),
     inRust('schedule, read and next instant, in Rust', 1),
