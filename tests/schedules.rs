@@ -185,6 +185,22 @@ async fn clocks_that_differ_by_minutes_change_nothing_but_the_delay() {
 }
 
 #[tokio::test]
+async fn what_others_subscribe_does_not_make_it_begin_anew() {
+    let server = RedisServer::start().unwrap();
+    let one = Instance::on(StoreOptions::redis(RedisOptions::from_url(&server.url()).unwrap())).await;
+    // Ahead of the server's clock, which gives events their ids.
+    let later = 365 * 24 * 60 * 80;
+    one.clock.set(START_MS + later * MINUTE);
+    let kept = json!({ "name": "s", "schedule": { "cron": "0 * * * *" }, "config": { "retentionDays": 36_500 } });
+    one.triggers.register(definition(kept)).await.unwrap();
+    one.act_at(later + 60).await;
+    let subscription = FlowSubscription { trigger_name: "s".into(), flow_name: "f".into(), mode: Mode::Auto };
+    one.triggers.subscribe(&subscription).await.unwrap();
+    one.act_at(later + 62).await;
+    assert_eq!(one.outcomes().await, processed(&[later + 60]));
+}
+
+#[tokio::test]
 async fn what_died_after_its_decision_is_finished_and_not_decided_again() {
     let one = Instance::with(json!({ "cron": "* * * * *" })).await;
     one.act_at(1).await;

@@ -341,18 +341,14 @@ impl Compact for Board {
                 });
             }
             (event_type, _, Some(name), _) if Registry::knows(event_type) => {
-                let before = self.registry.definition(&name);
+                let before = self.registry.get(&name).cloned();
                 self.registry.apply(event_type, &name, event.data);
-                let since_ms = data.since.and_then(|since| parse_time(&since)).unwrap_or(event.id.ms);
-                self.schedules.follow(&name, before.as_ref(), self.registry.definition(&name).as_ref(), since_ms);
-                match event_type {
-                    "trigger.enabled" => self.schedules.enabled(&name, since_ms),
-                    "trigger.removed" => {
-                        self.debounced.remove(&*name);
-                        self.starts.retain(|start| start.trigger_name != *name);
-                    }
-                    _ => {}
+                if event_type == "trigger.removed" {
+                    self.debounced.remove(&*name);
+                    self.starts.retain(|start| start.trigger_name != *name);
                 }
+                let since_ms = data.since.and_then(|since| parse_time(&since));
+                self.schedules.follow(&name, before.as_ref(), self.registry.get(&name), since_ms);
             }
             _ => self.has_others = true,
         }
