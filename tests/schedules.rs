@@ -390,6 +390,30 @@ async fn no_more_than_a_hundred_wait() {
 }
 
 #[tokio::test]
+async fn what_waits_for_longer_than_it_is_kept_is_given_up() {
+    let one = Instance::new().await;
+    let short = json!({ "name": "s", "schedule": { "cron": "0 0 * * *", "overlap": "queue" }, "config": { "retentionDays": 2 } });
+    one.triggers.register(definition(short)).await.unwrap();
+    let subscription = FlowSubscription { trigger_name: "s".into(), flow_name: "f".into(), mode: Mode::Auto };
+    one.triggers.subscribe(&subscription).await.unwrap();
+    for day in 1..=8 {
+        one.act_at(day * 24 * 60).await;
+    }
+    for (run_id, _) in one.store.index_read("nq:flows:f", 0, None).await.unwrap() {
+        one.flows.cancel(&run_id, None).await.unwrap();
+    }
+    for second in 1..=20 {
+        one.clock.set(START_MS + 8 * 24 * HOUR + second * 1_000);
+        one.act().await;
+        for (run_id, _) in one.store.index_read("nq:flows:f", 0, None).await.unwrap() {
+            one.flows.cancel(&run_id, None).await.unwrap();
+        }
+    }
+    one.act_at(9 * 24 * 60).await;
+    assert_eq!(one.outcomes().await.last(), Some(&(at(9 * 24 * 60), FiringStatus::Processed)));
+}
+
+#[tokio::test]
 async fn jitter_is_the_same_everywhere_and_within_bounds() {
     let one = Instance::with(json!({ "cron": "0 * * * *", "jitterMs": 600_000 })).await;
     let two = one.restarted();

@@ -319,7 +319,10 @@ impl Compact for Board {
                     self.schedules.queued(&name, fire_id, at);
                 }
             }
-            ("trigger.skipped", _, Some(name), None) => self.decided(&name, data.scheduled_time.as_deref()),
+            ("trigger.skipped", _, Some(name), None) => {
+                self.decided(&name, data.scheduled_time.as_deref());
+                self.schedules.unqueue(&name, data.fire_id.as_deref());
+            }
             ("trigger.debounced", _, Some(name), _) => {
                 match (data.fire_id, data.due.and_then(|due| parse_time(&due))) {
                     (Some(fire_id), Some(due_ms)) => {
@@ -437,7 +440,7 @@ mod tests {
                 14 => ("trigger.registered", json!({ "definition": scheduled, "since": time })),
                 15 => ("trigger.fired", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
                 16 => ("trigger.queued", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
-                17 => ("trigger.skipped", json!({ "scheduledTime": time })),
+                17 => ("trigger.skipped", json!({ "scheduledTime": time, "fireId": format!("{id}") })),
                 18 => ("trigger.processed", json!({ "fireId": format!("{id}"), "runIds": [format!("r{flow}")] })),
                 _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
             };

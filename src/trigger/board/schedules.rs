@@ -124,10 +124,15 @@ impl Schedules {
         });
     }
 
+    /// A firing waits no more.
+    pub(super) fn unqueue(&mut self, name: &str, fire_id: Option<&str>) {
+        self.change(name, |progress| progress.queued.retain(|queued| Some(&*queued.fire_id) != fire_id));
+    }
+
     /// A trigger fired, by its schedule or by hand. `looks_at_runs`: its next firings depend on what runs.
     pub(super) fn fired(&mut self, name: &str, fire_id: &str, looks_at_runs: bool) {
+        self.unqueue(name, Some(fire_id));
         self.change(name, |progress| {
-            progress.queued.retain(|queued| queued.fire_id != fire_id);
             if !looks_at_runs {
                 progress.latest.clear();
             } else if !progress.latest.iter().any(|latest| latest.fire_id == fire_id) {
