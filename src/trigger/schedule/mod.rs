@@ -39,11 +39,17 @@ const SKIPPED: &str = "trigger.skipped";
 
 /// What a decision came to.
 enum Attempt {
-    Done(Outcome),
+    Done(Box<Outcome>),
     /// It is not time yet.
     Wait,
     /// Something came in between.
     Lost,
+}
+
+impl Attempt {
+    fn done(outcome: Outcome) -> Attempt {
+        Attempt::Done(Box::new(outcome))
+    }
 }
 
 impl TriggerEngine {
@@ -112,7 +118,7 @@ impl TriggerEngine {
                 Some(Decision::Fire(at_ms)) => self.fire_instant(name, &turn, at_ms).await?,
             };
             match attempt {
-                Attempt::Done(outcome) => return Ok(Some(outcome)),
+                Attempt::Done(outcome) => return Ok(Some(*outcome)),
                 Attempt::Wait => return Ok(None),
                 Attempt::Lost => {}
             }
@@ -220,11 +226,11 @@ impl TriggerEngine {
             tracing::warn!(name, recorded.fire_id, %error, "it is not noted that a firing is to be finished");
         }
         if event_type == QUEUED {
-            return self.announce_queued(name, &recorded).await.map(Attempt::Done);
+            return self.announce_queued(name, &recorded).await.map(Attempt::done);
         }
         let outcome = self.work_off(name, &recorded).await?;
         self.tidy(name, &turn.definition.config).await;
-        Ok(Attempt::Done(outcome))
+        Ok(Attempt::done(outcome))
     }
 
     fn scheduled(&self, turn: &Turn, at_ms: u64) -> Recorded {
@@ -266,7 +272,7 @@ impl TriggerEngine {
         let event = event(Object::new().text("scheduledTime", &format_time(to_ms)));
         self.flows.store().append(&self.flows.triggers(), event, AppendOptions::default()).await?;
         self.compact_if_long().await;
-        Ok(Attempt::Done(Outcome::default()))
+        Ok(Attempt::done(Outcome::default()))
     }
 
     /// Tells all instances of a firing that waits.
