@@ -87,6 +87,8 @@ export class Deadlines {
 
   #recover(error: unknown): void {
     if (this.#stopped) return
+    // It may be recorded, and not be worked off.
+    this.#engine.sweeper.expect()
     // Once per outage: it may last.
     if (!this.#failed) warn('Deadlines could not be acted on; this is tried again', error, 'NQ_DEADLINE')
     this.#failed = true

@@ -185,6 +185,22 @@ async fn clocks_that_differ_by_minutes_change_nothing_but_the_delay() {
 }
 
 #[tokio::test]
+async fn what_others_subscribe_does_not_make_it_begin_anew() {
+    let server = RedisServer::start().unwrap();
+    let one = Instance::on(StoreOptions::redis(RedisOptions::from_url(&server.url()).unwrap())).await;
+    // Ahead of the server's clock, which gives events their ids.
+    let later = 365 * 24 * 60 * 80;
+    one.clock.set(START_MS + later * MINUTE);
+    let kept = json!({ "name": "s", "schedule": { "cron": "0 * * * *" }, "config": { "retentionDays": 36_500 } });
+    one.triggers.register(definition(kept)).await.unwrap();
+    one.act_at(later + 60).await;
+    let subscription = FlowSubscription { trigger_name: "s".into(), flow_name: "f".into(), mode: Mode::Auto };
+    one.triggers.subscribe(&subscription).await.unwrap();
+    one.act_at(later + 62).await;
+    assert_eq!(one.outcomes().await, processed(&[later + 60]));
+}
+
+#[tokio::test]
 async fn what_died_after_its_decision_is_finished_and_not_decided_again() {
     let one = Instance::with(json!({ "cron": "* * * * *" })).await;
     one.act_at(1).await;
@@ -371,6 +387,30 @@ async fn no_more_than_a_hundred_wait() {
     let stats = one.triggers.stats(Some("s")).await.unwrap();
     assert_eq!(serde_json::to_value(stats).unwrap()["byStatus"], json!({ "fired": 100, "processed": 1, "skipped": 2 }));
     assert_eq!(one.firings("s").await[102].reason.as_deref(), Some("100 earlier firings wait"));
+}
+
+#[tokio::test]
+async fn what_waits_for_longer_than_it_is_kept_is_given_up() {
+    let one = Instance::new().await;
+    let short = json!({ "name": "s", "schedule": { "cron": "0 0 * * *", "overlap": "queue" }, "config": { "retentionDays": 2 } });
+    one.triggers.register(definition(short)).await.unwrap();
+    let subscription = FlowSubscription { trigger_name: "s".into(), flow_name: "f".into(), mode: Mode::Auto };
+    one.triggers.subscribe(&subscription).await.unwrap();
+    for day in 1..=8 {
+        one.act_at(day * 24 * 60).await;
+    }
+    for (run_id, _) in one.store.index_read("nq:flows:f", 0, None).await.unwrap() {
+        one.flows.cancel(&run_id, None).await.unwrap();
+    }
+    for second in 1..=20 {
+        one.clock.set(START_MS + 8 * 24 * HOUR + second * 1_000);
+        one.act().await;
+        for (run_id, _) in one.store.index_read("nq:flows:f", 0, None).await.unwrap() {
+            one.flows.cancel(&run_id, None).await.unwrap();
+        }
+    }
+    one.act_at(9 * 24 * 60).await;
+    assert_eq!(one.outcomes().await.last(), Some(&(at(9 * 24 * 60), FiringStatus::Processed)));
 }
 
 #[tokio::test]

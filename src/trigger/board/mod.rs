@@ -319,7 +319,10 @@ impl Compact for Board {
                     self.schedules.queued(&name, fire_id, at);
                 }
             }
-            ("trigger.skipped", _, Some(name), None) => self.decided(&name, data.scheduled_time.as_deref()),
+            ("trigger.skipped", _, Some(name), None) => {
+                self.decided(&name, data.scheduled_time.as_deref());
+                self.schedules.unqueue(&name, data.fire_id.as_deref());
+            }
             ("trigger.debounced", _, Some(name), _) => {
                 match (data.fire_id, data.due.and_then(|due| parse_time(&due))) {
                     (Some(fire_id), Some(due_ms)) => {
@@ -341,18 +344,14 @@ impl Compact for Board {
                 });
             }
             (event_type, _, Some(name), _) if Registry::knows(event_type) => {
-                let before = self.registry.definition(&name);
+                let before = self.registry.get(&name).cloned();
                 self.registry.apply(event_type, &name, event.data);
-                let since_ms = data.since.and_then(|since| parse_time(&since)).unwrap_or(event.id.ms);
-                self.schedules.follow(&name, before.as_ref(), self.registry.definition(&name).as_ref(), since_ms);
-                match event_type {
-                    "trigger.enabled" => self.schedules.enabled(&name, since_ms),
-                    "trigger.removed" => {
-                        self.debounced.remove(&*name);
-                        self.starts.retain(|start| start.trigger_name != *name);
-                    }
-                    _ => {}
+                if event_type == "trigger.removed" {
+                    self.debounced.remove(&*name);
+                    self.starts.retain(|start| start.trigger_name != *name);
                 }
+                let since_ms = data.since.and_then(|since| parse_time(&since));
+                self.schedules.follow(&name, before.as_ref(), self.registry.get(&name), since_ms);
             }
             _ => self.has_others = true,
         }
@@ -441,7 +440,7 @@ mod tests {
                 14 => ("trigger.registered", json!({ "definition": scheduled, "since": time })),
                 15 => ("trigger.fired", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
                 16 => ("trigger.queued", json!({ "fireId": format!("{id}"), "at": "1-1", "scheduledTime": time })),
-                17 => ("trigger.skipped", json!({ "scheduledTime": time })),
+                17 => ("trigger.skipped", json!({ "scheduledTime": time, "fireId": format!("{id}") })),
                 18 => ("trigger.processed", json!({ "fireId": format!("{id}"), "runIds": [format!("r{flow}")] })),
                 _ => ("trigger.resolved", json!({ "awaitId": format!("{id}") })),
             };

@@ -78,10 +78,6 @@ impl Registry {
         self.triggers.get(name)
     }
 
-    pub(super) fn definition(&self, name: &str) -> Option<Arc<TriggerDefinition>> {
-        self.triggers.get(name).map(|known| Arc::clone(&known.definition))
-    }
-
     /// Whether what a trigger does depends on the runs of its firings.
     pub(in crate::trigger) fn looks_at_runs(&self, name: &str) -> bool {
         let schedule = self.triggers.get(name).and_then(|known| known.definition.schedule.as_ref());

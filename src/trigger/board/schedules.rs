@@ -1,13 +1,13 @@
 //! How far each schedule has come.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::EventId;
 use crate::trigger::SKEW_MS;
-use crate::trigger::definition::{TriggerDefinition, TriggerType};
+use crate::trigger::board::RegisteredTrigger;
+use crate::trigger::definition::TriggerType;
 
 /// How many firings are remembered whose runs may go on.
 const MOST_LATEST: usize = 16;
@@ -83,36 +83,31 @@ impl Schedules {
         }
     }
 
-    /// A trigger was registered, changed or enabled; or removed, if there is none now.
+    /// A trigger is now this, or gone. `since_ms`: from when on, if that matters.
     pub(super) fn follow(
         &mut self,
         name: &str,
-        before: Option<&Arc<TriggerDefinition>>,
-        now: Option<&Arc<TriggerDefinition>>,
-        since_ms: u64,
+        before: Option<&RegisteredTrigger>,
+        now: Option<&RegisteredTrigger>,
+        since_ms: Option<u64>,
     ) {
-        let Some(now) = now.filter(|now| now.kind == TriggerType::Schedule) else {
-            if self.progress.remove(name).is_some() {
-                self.changed.insert(name.to_owned());
-            }
+        self.changed.insert(name.to_owned());
+        let Some(now) = now.filter(|now| now.definition.kind == TriggerType::Schedule) else {
+            self.progress.remove(name);
             return;
         };
-        let is_same = before.is_some_and(|before| before.schedule == now.schedule);
+        let is_same = before.is_some_and(|before| before.definition.schedule == now.definition.schedule);
+        let is_resumed = now.enabled && before.is_some_and(|before| !before.enabled);
         let progress = self.progress.entry(name.to_owned()).or_default();
+        let Some(since_ms) = since_ms.filter(|_| !is_same || is_resumed) else { return };
+        progress.since_ms = since_ms;
         // By a clock that was wrong it had come further than clocks differ.
         if progress.cursor_ms > since_ms.saturating_add(SKEW_MS) {
             progress.cursor_ms = since_ms;
         }
         if !is_same {
             progress.cursor_ms = progress.cursor_ms.max(since_ms);
-            progress.since_ms = since_ms;
         }
-        self.changed.insert(name.to_owned());
-    }
-
-    /// A trigger may fire again.
-    pub(super) fn enabled(&mut self, name: &str, since_ms: u64) {
-        self.change(name, |progress| progress.since_ms = since_ms);
     }
 
     /// Instants up to one are decided on.
@@ -129,10 +124,15 @@ impl Schedules {
         });
     }
 
+    /// A firing waits no more.
+    pub(super) fn unqueue(&mut self, name: &str, fire_id: Option<&str>) {
+        self.change(name, |progress| progress.queued.retain(|queued| Some(&*queued.fire_id) != fire_id));
+    }
+
     /// A trigger fired, by its schedule or by hand. `looks_at_runs`: its next firings depend on what runs.
     pub(super) fn fired(&mut self, name: &str, fire_id: &str, looks_at_runs: bool) {
+        self.unqueue(name, Some(fire_id));
         self.change(name, |progress| {
-            progress.queued.retain(|queued| queued.fire_id != fire_id);
             if !looks_at_runs {
                 progress.latest.clear();
             } else if !progress.latest.iter().any(|latest| latest.fire_id == fire_id) {
