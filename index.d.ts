@@ -1104,12 +1104,13 @@ export interface LogEntry extends EventEnvelope {
 }
 
 /**
- * Logs into a run's stream: each line is a `log.debug`, `log.info`, `log.warn` or `log.error` event. A step gets one as
- * `ctx.logger`.
+ * Logs of a run: into its stream, where each line is a `log.debug`, `log.info`, `log.warn` or `log.error` event, to a
+ * logger outside, or both, as {@link LoggingConfig} says. A step gets one as `ctx.logger`.
  *
  * Nobody waits for a line: methods return at once, and lines stand in the timeline where they were logged, in order
- * with the changes of state around them. Logging never throws. A line that can't be stored makes
- * {@link RunLogger.flush | flush()} fail, which a worker calls before it records that a step is done.
+ * with the changes of state around them. Logging never throws, whatever it is given. A line that can't be stored makes
+ * {@link RunLogger.flush | flush()} fail, which a worker calls before it records that a step is done. What becomes of a
+ * line outside matters to nobody who logs.
  *
  * Metadata may be anything. What JSON can't hold is replaced: errors by `{ name, message, stack, cause }`, a `BigInt`
  * by its digits, a `Map` by an object, a `Set` by an array, functions and circular references by a text in brackets.
@@ -1141,7 +1142,8 @@ export class RunLogger {
   child(context: Record<string, unknown>): RunLogger
 
   /**
-   * Resolves when every line so far is stored, those of children and parents included.
+   * Resolves when every line so far is stored in the run, those of children and parents included. Does not wait for a
+   * logger outside.
    *
    * @throws The first failure since the last flush, as {@link EventStore.append} does.
    */
@@ -2191,16 +2193,71 @@ export interface JobConfig {
   stallTimeout?: number | string
 }
 
-/** Logs of runs. */
+/**
+ * Where the lines of {@link RunLogger} go, and which.
+ *
+ * @example
+ * ```ts
+ * await open({ logging: { routing: 'both', level: 'debug', external: { level: 'info', adapter: pino() } } })
+ * ```
+ */
 export interface LoggingConfig {
-  /** The least urgent level that is recorded. Default `'debug'`. */
-  level?: LogEntry['level']
-  /** Accepted, without effect in this version: logs are events of the run. */
+  /**
+   * - `'internal'` (default): into the stream of the run, as events. {@link Logs} finds them.
+   * - `'external'`: to {@link ExternalLogConfig.adapter}, and not into the run.
+   * - `'both'`.
+   * - `'console'`: as `'external'`, with the adapter `'console'`.
+   */
   routing?: 'internal' | 'external' | 'both' | 'console'
-  /** Accepted, without effect in this version. */
-  external?: { level?: LogEntry['level']; adapter?: 'console' | ((entry: LogEntry) => void) }
-  /** Accepted, without effect in this version. */
-  sampling?: { rate: number; alwaysLog?: string[] }
+  /** The least urgent level that is logged. Default `'debug'`. */
+  level?: LogEntry['level']
+  /** The logger outside. Without effect with the routing `'internal'`. */
+  external?: ExternalLogConfig
+  /** Which runs are logged in full. Default: all. */
+  sampling?: LogSampling
+}
+
+/** The logger outside. */
+export interface ExternalLogConfig {
+  /** The least urgent level that goes there. Default: {@link LoggingConfig.level}. */
+  level?: LogEntry['level']
+  /**
+   * Who takes the lines. Default `'console'`.
+   *
+   * - `'console'`: `console.debug`, `info`, `warn` and `error`, with colours on a terminal that has them (and none with
+   *   `NO_COLOR`), otherwise a line of JSON for each entry.
+   * - An instance of pino: `logger.info({ runId, stepName, …, metadata }, message)`.
+   * - An instance of consola, or whatever else has the four methods: `logger.info(message, { runId, …, metadata })`.
+   * - A function. It may return a promise: up to 64 lines are then under way, and up to 8 MiB of text wait; more than
+   *   that is dropped and counted ({@link Logs.stats}). An answer is waited for for 10 seconds.
+   *
+   * It may throw, reject, or never answer: that harms no step, and no line in the run. The first failure, and the first
+   * line that is dropped, is a warning of the process. The entries are copies.
+   */
+  adapter?: 'console' | ((entry: LogEntry) => unknown) | PinoLike | ExternalLogger
+  /** For the adapter `'console'`: for people, or JSON. Default: for people on a terminal. */
+  format?: 'pretty' | 'json'
+}
+
+/** What is needed of an instance of pino. */
+export interface PinoLike extends Record<LogEntry['level'], (fields: object, message?: string) => unknown> {
+  bindings(): unknown
+  isLevelEnabled(level: string): boolean
+}
+
+/** What is needed of an instance of consola, and of any other logger but pino. */
+export interface ExternalLogger
+  extends Record<LogEntry['level'], (message: string, fields: Record<string, unknown>) => unknown> {}
+
+/**
+ * Which runs are logged in full. Runs that belong together (by their `correlationId`) are logged, or not, together, and
+ * always so: in each process, and in an execution that repeats an earlier one.
+ */
+export interface LogSampling {
+  /** The share of them, from 0 to 1. */
+  rate: number
+  /** The levels that are logged of the other runs, too. Default `['warn', 'error']`. */
+  alwaysLog?: Array<LogEntry['level']>
 }
 
 /** This process among others. */
@@ -2244,16 +2301,24 @@ export interface Worker {
   close(): Promise<void>
 }
 
-/** What to find in the log of a run. */
+/** Which lines to find. What is left out does not matter: without anything, all lines of all runs. */
 export interface LogQuery {
-  /** The run. */
-  runId: string
+  /** Only lines of this run. */
+  runId?: string
+  /** Only lines of runs of this flow. */
+  flowName?: string
+  /** Only lines of runs that belong together. */
+  correlationId?: string
   /** Only these levels: `'debug'`, `'info'`, `'warn'`, `'error'`. Default: all. */
   level?: string | string[]
   /** Only lines of this step. */
   stepName?: string
   /** Only lines of this process. */
   instanceId?: string
+  /** Only lines of this try of a step. */
+  attempt?: number
+  /** Only lines with this text in their message or, as JSON, in their metadata. Upper and lower case are the same. */
+  contains?: string
   /** Only lines of this instant or later. */
   startTime?: Time
   /** Only lines of this instant or earlier. */
@@ -2264,14 +2329,54 @@ export interface LogQuery {
   order?: 'asc' | 'desc'
 }
 
-/** The logs of runs. */
+/** What became of the lines for the logger outside, since the core was opened. */
+export interface ExternalLogStats {
+  /** Lines that it took. */
+  written: number
+  /** Lines that it threw or rejected, or was silent about for too long. */
+  failed: number
+  /** Lines that it never got, as too many waited already, or as it logged by itself what it was given. */
+  dropped: number
+  /** Lines that wait, or that it is busy with. */
+  waiting: number
+}
+
+/** What became of lines. */
+export interface LogStats {
+  external: ExternalLogStats
+}
+
+/**
+ * The logs of runs, as far as they were recorded in them (see {@link LoggingConfig.routing}). Reads what the original
+ * module wrote, too.
+ *
+ * The lines of a flow are found by the index of its runs. Without `runId` and `flowName` every run is
+ * looked at, though only at what was written since `startTime`.
+ *
+ * @example
+ * ```ts
+ * const latest = await core.logs.query({ flowName: 'train', level: 'error', order: 'desc', limit: 20 })
+ * for await (const line of core.logs.iterate({ startTime: '2025-11-05' })) console.log(line.runId, line.message)
+ * ```
+ */
 export interface Logs {
   /**
-   * Lines of the log of a run; none for an unknown run. Reads what the original module wrote, too.
+   * Lines in the order of time, also those of several runs: within a run as they stand in its timeline. Holds in memory
+   * what it returns, with a `limit` up to twice as many lines as that.
    *
    * @throws `NQ_VALIDATION` for a malformed filter.
    */
-  query(filter: LogQuery): Promise<LogEntry[]>
+  query(query?: LogQuery): Promise<LogEntry[]>
+  /**
+   * Lines one by one, in bounded memory, and therefore run by run: `order` is that within each run. Runs of a flow come
+   * in the order of their beginning, the newest first, others in none. Runs that begin or expire meanwhile may be
+   * part of it or not.
+   *
+   * @throws `NQ_VALIDATION` for a malformed filter, at once.
+   */
+  iterate(query?: LogQuery): AsyncGenerator<LogEntry, void, undefined>
+  /** Numbers about the logger outside. */
+  stats(): LogStats
 }
 
 /** What {@link open} gives: a store, and all that is built upon it. */

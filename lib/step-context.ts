@@ -5,7 +5,7 @@
 import type * as surface from '../index.js'
 import { type AwaitSpec, Awaits, readOptions, toDeadline, toTimeout } from './awaits.js'
 import { NuxtQueueError } from './errors.js'
-import { RunLogger } from './logger.js'
+import { RunLogger } from './log/logger.js'
 import { Json } from './native-flows.js'
 import { checkName, checkOptions, invalid } from './query.js'
 import type { StepExecution } from './step-execution.js'
@@ -61,10 +61,12 @@ function createState(execution: StepExecution): surface.RunState {
 /** What an earlier execution has logged is not logged again, nor what one logs that was given up. */
 function createLogger(execution: StepExecution): RunLogger {
   const { engine } = execution.place
-  const { store, logLevel } = engine.options
-  const append: typeof store.append = async (...event) =>
-    execution.isReplaying || execution.isSuspended ? undefined : await store.append(...event)
-  return new RunLogger({ append }, engine.streamOf(execution.runId), envelopeOf(execution), { level: logLevel })
+  const { store, logs, timers } = engine.options
+  return new RunLogger(store, engine.streamOf(execution.runId), envelopeOf(execution), {
+    ...logs.optionsOf(execution.runId),
+    isMuted: () => execution.isReplaying || execution.isSuspended,
+    now: timers.now,
+  })
 }
 
 function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {

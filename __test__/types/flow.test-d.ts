@@ -1,4 +1,5 @@
 // Flows, handlers and their context, awaits, and what opens them.
+import { createConsola } from 'consola'
 import { expectTypeOf } from 'expect-type'
 import {
   type Firing,
@@ -18,6 +19,7 @@ import {
   type WorkerContext,
 } from 'nuxt-queue-core'
 import { VirtualClock } from 'nuxt-queue-core/testing'
+import { pino } from 'pino'
 import { z } from 'zod'
 
 // Configuration.
@@ -85,8 +87,24 @@ expectTypeOf(await core.triggers.handleWebhook(request)).toEqualTypeOf<WebhookRe
 
 // Logs.
 expectTypeOf(await core.logs.query({ runId: '7', level: ['warn', 'error'] })).toEqualTypeOf<LogEntry[]>()
-// @ts-expect-error of which run
-await core.logs.query({ level: 'warn' })
+expectTypeOf(await core.logs.query()).toEqualTypeOf<LogEntry[]>()
+for await (const line of core.logs.iterate({ flowName: 'train', attempt: 2, contains: 'x' })) {
+  expectTypeOf(line).toEqualTypeOf<LogEntry>()
+}
+expectTypeOf(core.logs.stats().external.dropped).toEqualTypeOf<number>()
+// @ts-expect-error a number
+await core.logs.query({ attempt: '2' })
+await open({ logging: { routing: 'both', external: { level: 'info', adapter: pino() } } })
+await open({ logging: { routing: 'external', external: { adapter: createConsola().withTag('runs') } } })
+await open({ logging: { routing: 'external', external: { adapter: console } } })
+await open({ logging: { routing: 'external', external: { adapter: async (entry) => void entry.stepName } } })
+await open({
+  logging: { routing: 'console', external: { format: 'json' }, sampling: { rate: 0.1, alwaysLog: ['warn'] } },
+})
+// @ts-expect-error no logger
+await open({ logging: { external: { adapter: { info: () => {} } } } })
+// @ts-expect-error a level that there is not
+await open({ logging: { sampling: { rate: 0.1, alwaysLog: ['fatal'] } } })
 
 // Handlers.
 interface Training {
