@@ -1061,6 +1061,10 @@ export interface RunStatus {
   endedAt?: string
   /** What started it, if its start event says so. */
   triggeredBy?: string
+  /** What it belongs together with, if its start event says so: see {@link FlowEngine.trace}. */
+  correlationId?: string
+  /** The id of what led to it, if its start event says so. */
+  causationId?: string
   /** Its steps by name. */
   steps: Record<
     string,
@@ -1273,6 +1277,25 @@ export interface StartOptions {
   runId?: string
   /** What started it, as {@link RunStatus.triggeredBy} tells it. */
   triggeredBy?: string
+  /**
+   * What it belongs together with, such as the id of a request or an order: see {@link FlowEngine.trace}. 1 to 512 bytes.
+   * Default: the run's own id.
+   */
+  correlationId?: string
+  /** The id of what led to it: an event, a firing, a message of yours. 1 to 512 bytes. */
+  causationId?: string
+}
+
+/**
+ * A part of a timeline. `steps`: the life of run and steps, and what they emit; `state`, `logs`, `triggers`: what is in
+ * these families of events, awaits among the triggers.
+ */
+export type TimelinePart = 'steps' | 'state' | 'logs' | 'triggers'
+
+/** Options of {@link FlowEngine.timeline} and {@link FlowEngine.trace}. */
+export interface TimelineOptions {
+  /** Only these parts. Default: everything, types of your own included. */
+  include?: TimelinePart[]
 }
 
 /**
@@ -1312,6 +1335,34 @@ export class FlowEngine {
    * the store or the queue can't be reached (if only the queue, the run is recorded and begins later by itself).
    */
   start(flowName: string, input?: unknown, options?: StartOptions): Promise<{ runId: string }>
+
+  /**
+   * The events of a run, in order; none for an unknown one.
+   *
+   * @example
+   * ```ts
+   * const lines = await core.flows.timeline(runId, { include: ['steps', 'logs'] })
+   * ```
+   */
+  timeline(runId: string, options?: TimelineOptions): Promise<EventRecord[]>
+
+  /**
+   * The runs that belong together: those that were started with this `correlationId`, and the run of this id. A step's
+   * `ctx.flow.start` passes it on; all runs of one firing have its `fireId`. In the order of their beginning.
+   */
+  chain(correlationId: string): Promise<RunStatus[]>
+
+  /**
+   * The events of the runs of a {@link FlowEngine.chain | chain} in the order of time; within a run as in its timeline.
+   * Holds in memory a page of events for each run that goes on at the time.
+   *
+   * @throws `NQ_VALIDATION` for malformed arguments, at once.
+   * @example
+   * ```ts
+   * for await (const event of core.flows.trace('order-7')) console.log(event.timestamp, event.runId, event.type)
+   * ```
+   */
+  trace(correlationId: string, options?: TimelineOptions): AsyncGenerator<EventRecord, void, undefined>
 
   /**
    * Emits an event into a run: steps that now have all that they subscribe to are queued, and awaits of the event are
@@ -1973,6 +2024,11 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
   jobId: string
   /** The queue. */
   queue: string
+  /**
+   * What the run belongs together with. Runs that the step starts by {@link WorkerContext.flow} have it, too; give it to
+   * whatever else you start or call.
+   */
+  correlationId: string
   /** The state of the run. In an execution that repeats an earlier one, setting what is set already leaves no event. */
   state: RunState<S>
   /** The log of the run. */
@@ -1992,6 +2048,12 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
      * @throws `NQ_VALIDATION` for an event that the step may not emit.
      */
     emit(name: string, payload?: unknown): Promise<void>
+    /**
+     * Starts a run of a flow, as {@link FlowEngine.start} does, that belongs together with this one: it has its
+     * `correlationId`, and the `stepId` as its `causationId`. It goes its own way; nobody waits for it. The n-th start of
+     * a flow by a step is the same run in each execution of the step, also in another try.
+     */
+    start(flowName: string, input?: unknown, options?: StartOptions): Promise<{ runId: string }>
     /**
      * Waits until the trigger `name` fires, or somebody answers this await.
      *
@@ -2307,7 +2369,7 @@ export interface LogQuery {
   runId?: string
   /** Only lines of runs of this flow. */
   flowName?: string
-  /** Only lines of runs that belong together. */
+  /** Only lines of runs that belong together (see {@link FlowEngine.chain}). */
   correlationId?: string
   /** Only these levels: `'debug'`, `'info'`, `'warn'`, `'error'`. Default: all. */
   level?: string | string[]
@@ -2350,8 +2412,8 @@ export interface LogStats {
  * The logs of runs, as far as they were recorded in them (see {@link LoggingConfig.routing}). Reads what the original
  * module wrote, too.
  *
- * The lines of a flow are found by the index of its runs. Without `runId` and `flowName` every run is
- * looked at, though only at what was written since `startTime`.
+ * The lines of a flow are found by the index of its runs, those of a chain by that of {@link FlowEngine.chain}. Without
+ * `runId`, `flowName` and `correlationId` every run is looked at that was written to since `startTime`.
  *
  * @example
  * ```ts
@@ -2369,7 +2431,7 @@ export interface Logs {
   query(query?: LogQuery): Promise<LogEntry[]>
   /**
    * Lines one by one, in bounded memory, and therefore run by run: `order` is that within each run. Runs of a flow come
-   * in the order of their beginning, the newest first, others in none. Runs that begin or expire meanwhile may be
+   * in the order of their beginning, the newest first, those of a chain the oldest first, others in none. Runs that begin or expire meanwhile may be
    * part of it or not.
    *
    * @throws `NQ_VALIDATION` for a malformed filter, at once.

@@ -51,7 +51,7 @@ class Core {
     this.store = store
     this.flows = FlowEngine.of(this.#engine)
     this.triggers = TriggerEngine.of(this.#engine, secret, options.resolveSecret)
-    this.logs = new Logs(store, new RunStreams(store, prefix), logs)
+    this.logs = new Logs(store, new RunStreams(store, prefix, (id) => this.flows.chain(id)), logs)
     this.#logRouter = logs
     this.#forgetClock = onSettle(clock, () => this.#engine.settled())
     void followNews(this.#engine)

@@ -7,27 +7,39 @@ import { toMs } from '../time.js'
 import type { LogFilter } from './filter.js'
 
 /** How many places of an index are read in one go. */
-const PAGE = 500
+const PAGE = 1000
+
+/** Gives the runs of a chain, oldest first. */
+type Chain = (correlationId: string) => Promise<ReadonlyArray<{ runId: string; flowName: string }>>
 
 /** Finds streams of runs, in bounded memory. */
 export class RunStreams {
   readonly #store: EventStore
   readonly #prefix: string
+  readonly #chain: Chain
 
-  constructor(store: EventStore, prefix: string) {
+  constructor(store: EventStore, prefix: string, chain: Chain) {
     this.#store = store
     this.#prefix = prefix
+    this.#chain = chain
   }
 
   /** The streams in which lines may be that fit. */
-  async *of({ runId, flowName, startTime }: LogFilter): AsyncGenerator<string> {
+  async *of({ runId, flowName, correlationId, startTime }: LogFilter): AsyncGenerator<string> {
     if (runId !== undefined) yield this.#stream(runId)
+    else if (correlationId !== undefined) yield* this.#ofChain(correlationId, flowName)
     else if (flowName !== undefined) yield* this.#ofFlow(flowName)
     else yield* this.#all(startTime === undefined ? 0 : toMs(startTime, 'startTime'))
   }
 
   #stream(runId: string): string {
     return `${this.#prefix}:flow:${runId}`
+  }
+
+  async *#ofChain(correlationId: string, flowName: string | undefined): AsyncGenerator<string> {
+    for (const run of await this.#chain(correlationId)) {
+      if (flowName === undefined || run.flowName === flowName) yield this.#stream(run.runId)
+    }
   }
 
   async *#all(startMs: number): AsyncGenerator<string> {
