@@ -3,6 +3,7 @@ import { awaitBenchmarks } from './await.mjs'
 import { cacheBenchmarks } from './cache.mjs'
 import { cacheMemoryBenchmarks } from './cache-memory.mjs'
 import { flowBenchmarks } from './flow.mjs'
+import { logBenchmarks } from './log.mjs'
 import { longRunBenchmarks } from './long-run.mjs'
 import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
@@ -22,6 +23,7 @@ const GROUPS = [
   flowBenchmarks,
   awaitBenchmarks,
   webhookBenchmarks,
+  logBenchmarks,
   longRunBenchmarks,
 ]
 
