@@ -2319,7 +2319,7 @@ export interface LogSampling {
   /** The share of them, from 0 to 1. */
   rate: number
   /** The levels that are logged of the other runs, too. Default `['warn', 'error']`. */
-  alwaysLog?: Array<LogEntry['level']>
+  alwaysLog?: string[]
 }
 
 /** This process among others. */

@@ -2,6 +2,7 @@
 import { createConsola } from 'consola'
 import { expectTypeOf } from 'expect-type'
 import {
+  type EventRecord,
   type Firing,
   FlowEngine,
   type LogEntry,
@@ -103,8 +104,21 @@ await open({
 })
 // @ts-expect-error no logger
 await open({ logging: { external: { adapter: { info: () => {} } } } })
-// @ts-expect-error a level that there is not
-await open({ logging: { sampling: { rate: 0.1, alwaysLog: ['fatal'] } } })
+
+// Chains.
+const started = await core.flows.start('train', {}, { correlationId: 'c', causationId: 'm' })
+expectTypeOf(started).toEqualTypeOf<{ runId: string }>()
+expectTypeOf(await core.flows.chain('c')).toEqualTypeOf<RunStatus[]>()
+expectTypeOf((await core.flows.chain('c'))[0]?.correlationId).toEqualTypeOf<string | undefined>()
+expectTypeOf(await core.flows.timeline('r', { include: ['logs', 'state'] })).toEqualTypeOf<EventRecord[]>()
+for await (const event of core.flows.trace('c')) expectTypeOf(event).toEqualTypeOf<EventRecord>()
+// @ts-expect-error a part that there is not
+core.flows.trace('c', { include: ['metrics'] })
+const lead: StepHandler = async (_, ctx) => {
+  expectTypeOf(ctx.correlationId).toEqualTypeOf<string>()
+  expectTypeOf(await ctx.flow.start('train', {}, { runId: 'r' })).toEqualTypeOf<{ runId: string }>()
+}
+await core.worker('lead', { lead })
 
 // Handlers.
 interface Training {

@@ -44,7 +44,7 @@ export function readRouting({
   return {
     level: isRecorded ? level : 'none',
     ...(routing !== 'internal' && { external: given }),
-    ...(rate < 1 && { sampling: { rate, alwaysLog: new Set(alwaysLog) } }),
+    ...(rate < 1 && { sampling: { rate, alwaysLog: new Set(alwaysLog as Level[]) } }),
   }
 }
 
