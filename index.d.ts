@@ -1085,6 +1085,10 @@ export interface RunStatus {
   endedAt?: string
   /** What started it, if its start event says so. */
   triggeredBy?: string
+  /** What it belongs together with, if its start event says so: see {@link FlowEngine.trace}. */
+  correlationId?: string
+  /** The id of what led to it, if its start event says so. */
+  causationId?: string
   /** Its steps by name. */
   steps: Record<
     string,
@@ -1128,12 +1132,13 @@ export interface LogEntry extends EventEnvelope {
 }
 
 /**
- * Logs into a run's stream: each line is a `log.debug`, `log.info`, `log.warn` or `log.error` event. A step gets one as
- * `ctx.logger`.
+ * Logs of a run: into its stream, where each line is a `log.debug`, `log.info`, `log.warn` or `log.error` event, to a
+ * logger outside, or both, as {@link LoggingConfig} says. A step gets one as `ctx.logger`.
  *
  * Nobody waits for a line: methods return at once, and lines stand in the timeline where they were logged, in order
- * with the changes of state around them. Logging never throws. A line that can't be stored makes
- * {@link RunLogger.flush | flush()} fail, which a worker calls before it records that a step is done.
+ * with the changes of state around them. Logging never throws, whatever it is given. A line that can't be stored makes
+ * {@link RunLogger.flush | flush()} fail, which a worker calls before it records that a step is done. What becomes of a
+ * line outside matters to nobody who logs.
  *
  * Metadata may be anything. What JSON can't hold is replaced: errors by `{ name, message, stack, cause }`, a `BigInt`
  * by its digits, a `Map` by an object, a `Set` by an array, functions and circular references by a text in brackets.
@@ -1165,7 +1170,8 @@ export class RunLogger {
   child(context: Record<string, unknown>): RunLogger
 
   /**
-   * Resolves when every line so far is stored, those of children and parents included.
+   * Resolves when every line so far is stored in the run, those of children and parents included. Does not wait for a
+   * logger outside.
    *
    * @throws The first failure since the last flush, as {@link EventStore.append} does.
    */
@@ -1295,6 +1301,25 @@ export interface StartOptions {
   runId?: string
   /** What started it, as {@link RunStatus.triggeredBy} tells it. */
   triggeredBy?: string
+  /**
+   * What it belongs together with, such as the id of a request or an order: see {@link FlowEngine.trace}. 1 to 512 bytes.
+   * Default: the run's own id.
+   */
+  correlationId?: string
+  /** The id of what led to it: an event, a firing, a message of yours. 1 to 512 bytes. */
+  causationId?: string
+}
+
+/**
+ * A part of a timeline. `steps`: the life of run and steps, and what they emit; `state`, `logs`, `triggers`: what is in
+ * these families of events, awaits among the triggers.
+ */
+export type TimelinePart = 'steps' | 'state' | 'logs' | 'triggers'
+
+/** Options of {@link FlowEngine.timeline} and {@link FlowEngine.trace}. */
+export interface TimelineOptions {
+  /** Only these parts. Default: everything, types of your own included. */
+  include?: TimelinePart[]
 }
 
 /**
@@ -1334,6 +1359,34 @@ export class FlowEngine {
    * the store or the queue can't be reached (if only the queue, the run is recorded and begins later by itself).
    */
   start(flowName: string, input?: unknown, options?: StartOptions): Promise<{ runId: string }>
+
+  /**
+   * The events of a run, in order; none for an unknown one.
+   *
+   * @example
+   * ```ts
+   * const lines = await core.flows.timeline(runId, { include: ['steps', 'logs'] })
+   * ```
+   */
+  timeline(runId: string, options?: TimelineOptions): Promise<EventRecord[]>
+
+  /**
+   * The runs that belong together: those that were started with this `correlationId`, and the run of this id. A step's
+   * `ctx.flow.start` passes it on; all runs of one firing have its `fireId`. In the order of their beginning.
+   */
+  chain(correlationId: string): Promise<RunStatus[]>
+
+  /**
+   * The events of the runs of a {@link FlowEngine.chain | chain} in the order of time; within a run as in its timeline.
+   * Holds in memory a page of events for each run that goes on at the time.
+   *
+   * @throws `NQ_VALIDATION` for malformed arguments, at once.
+   * @example
+   * ```ts
+   * for await (const event of core.flows.trace('order-7')) console.log(event.timestamp, event.runId, event.type)
+   * ```
+   */
+  trace(correlationId: string, options?: TimelineOptions): AsyncGenerator<EventRecord, void, undefined>
 
   /**
    * Emits an event into a run: steps that now have all that they subscribe to are queued, and awaits of the event are
@@ -2078,6 +2131,11 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
   jobId: string
   /** The queue. */
   queue: string
+  /**
+   * What the run belongs together with. Runs that the step starts by {@link WorkerContext.flow} have it, too; give it to
+   * whatever else you start or call.
+   */
+  correlationId: string
   /** The state of the run. In an execution that repeats an earlier one, setting what is set already leaves no event. */
   state: RunState<S>
   /** The log of the run. */
@@ -2097,6 +2155,12 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
      * @throws `NQ_VALIDATION` for an event that the step may not emit.
      */
     emit(name: string, payload?: unknown): Promise<void>
+    /**
+     * Starts a run of a flow, as {@link FlowEngine.start} does, that belongs together with this one: it has its
+     * `correlationId`, and the `stepId` as its `causationId`. It goes its own way; nobody waits for it. The n-th start of
+     * a flow by a step is the same run in each execution of the step, also in another try.
+     */
+    start(flowName: string, input?: unknown, options?: StartOptions): Promise<{ runId: string }>
     /**
      * Waits until the trigger `name` fires, or somebody answers this await.
      *
@@ -2298,16 +2362,71 @@ export interface JobConfig {
   stallTimeout?: number | string
 }
 
-/** Logs of runs. */
+/**
+ * Where the lines of {@link RunLogger} go, and which.
+ *
+ * @example
+ * ```ts
+ * await open({ logging: { routing: 'both', level: 'debug', external: { level: 'info', adapter: pino() } } })
+ * ```
+ */
 export interface LoggingConfig {
-  /** The least urgent level that is recorded. Default `'debug'`. */
-  level?: LogEntry['level']
-  /** Accepted, without effect in this version: logs are events of the run. */
+  /**
+   * - `'internal'` (default): into the stream of the run, as events. {@link Logs} finds them.
+   * - `'external'`: to {@link ExternalLogConfig.adapter}, and not into the run.
+   * - `'both'`.
+   * - `'console'`: as `'external'`, with the adapter `'console'`.
+   */
   routing?: 'internal' | 'external' | 'both' | 'console'
-  /** Accepted, without effect in this version. */
-  external?: { level?: LogEntry['level']; adapter?: 'console' | ((entry: LogEntry) => void) }
-  /** Accepted, without effect in this version. */
-  sampling?: { rate: number; alwaysLog?: string[] }
+  /** The least urgent level that is logged. Default `'debug'`. */
+  level?: LogEntry['level']
+  /** The logger outside. Without effect with the routing `'internal'`. */
+  external?: ExternalLogConfig
+  /** Which runs are logged in full. Default: all. */
+  sampling?: LogSampling
+}
+
+/** The logger outside. */
+export interface ExternalLogConfig {
+  /** The least urgent level that goes there. Default: {@link LoggingConfig.level}. */
+  level?: LogEntry['level']
+  /**
+   * Who takes the lines. Default `'console'`.
+   *
+   * - `'console'`: `console.debug`, `info`, `warn` and `error`, with colours on a terminal that has them (and none with
+   *   `NO_COLOR`), otherwise a line of JSON for each entry.
+   * - An instance of pino: `logger.info({ runId, stepName, …, metadata }, message)`.
+   * - An instance of consola, or whatever else has the four methods: `logger.info(message, { runId, …, metadata })`.
+   * - A function. It may return a promise: up to 64 lines are then under way, and up to 8 MiB of text wait; more than
+   *   that is dropped and counted ({@link Logs.stats}). An answer is waited for for 10 seconds.
+   *
+   * It may throw, reject, or never answer: that harms no step, and no line in the run. The first failure, and the first
+   * line that is dropped, is a warning of the process. The entries are copies.
+   */
+  adapter?: 'console' | ((entry: LogEntry) => unknown) | PinoLike | ExternalLogger
+  /** For the adapter `'console'`: for people, or JSON. Default: for people on a terminal. */
+  format?: 'pretty' | 'json'
+}
+
+/** What is needed of an instance of pino. */
+export interface PinoLike extends Record<LogEntry['level'], (fields: object, message?: string) => unknown> {
+  bindings(): unknown
+  isLevelEnabled(level: string): boolean
+}
+
+/** What is needed of an instance of consola, and of any other logger but pino. */
+export interface ExternalLogger
+  extends Record<LogEntry['level'], (message: string, fields: Record<string, unknown>) => unknown> {}
+
+/**
+ * Which runs are logged in full. Runs that belong together (by their `correlationId`) are logged, or not, together, and
+ * always so: in each process, and in an execution that repeats an earlier one.
+ */
+export interface LogSampling {
+  /** The share of them, from 0 to 1. */
+  rate: number
+  /** The levels that are logged of the other runs, too. Default `['warn', 'error']`. */
+  alwaysLog?: string[]
 }
 
 /** This process among others. */
@@ -2351,16 +2470,24 @@ export interface Worker {
   close(): Promise<void>
 }
 
-/** What to find in the log of a run. */
+/** Which lines to find. What is left out does not matter: without anything, all lines of all runs. */
 export interface LogQuery {
-  /** The run. */
-  runId: string
+  /** Only lines of this run. */
+  runId?: string
+  /** Only lines of runs of this flow. */
+  flowName?: string
+  /** Only lines of runs that belong together (see {@link FlowEngine.chain}). */
+  correlationId?: string
   /** Only these levels: `'debug'`, `'info'`, `'warn'`, `'error'`. Default: all. */
   level?: string | string[]
   /** Only lines of this step. */
   stepName?: string
   /** Only lines of this process. */
   instanceId?: string
+  /** Only lines of this try of a step. */
+  attempt?: number
+  /** Only lines with this text in their message or, as JSON, in their metadata. Upper and lower case are the same. */
+  contains?: string
   /** Only lines of this instant or later. */
   startTime?: Time
   /** Only lines of this instant or earlier. */
@@ -2371,14 +2498,54 @@ export interface LogQuery {
   order?: 'asc' | 'desc'
 }
 
-/** The logs of runs. */
+/** What became of the lines for the logger outside, since the core was opened. */
+export interface ExternalLogStats {
+  /** Lines that it took. */
+  written: number
+  /** Lines that it threw or rejected, or was silent about for too long. */
+  failed: number
+  /** Lines that it never got, as too many waited already, or as it logged by itself what it was given. */
+  dropped: number
+  /** Lines that wait, or that it is busy with. */
+  waiting: number
+}
+
+/** What became of lines. */
+export interface LogStats {
+  external: ExternalLogStats
+}
+
+/**
+ * The logs of runs, as far as they were recorded in them (see {@link LoggingConfig.routing}). Reads what the original
+ * module wrote, too.
+ *
+ * The lines of a flow are found by the index of its runs, those of a chain by that of {@link FlowEngine.chain}. Without
+ * `runId`, `flowName` and `correlationId` every run is looked at that was written to since `startTime`.
+ *
+ * @example
+ * ```ts
+ * const latest = await core.logs.query({ flowName: 'train', level: 'error', order: 'desc', limit: 20 })
+ * for await (const line of core.logs.iterate({ startTime: '2025-11-05' })) console.log(line.runId, line.message)
+ * ```
+ */
 export interface Logs {
   /**
-   * Lines of the log of a run; none for an unknown run. Reads what the original module wrote, too.
+   * Lines in the order of time, also those of several runs: within a run as they stand in its timeline. Holds in memory
+   * what it returns, with a `limit` up to twice as many lines as that.
    *
    * @throws `NQ_VALIDATION` for a malformed filter.
    */
-  query(filter: LogQuery): Promise<LogEntry[]>
+  query(query?: LogQuery): Promise<LogEntry[]>
+  /**
+   * Lines one by one, in bounded memory, and therefore run by run: `order` is that within each run. Runs of a flow come
+   * in the order of their beginning, the newest first, those of a chain the oldest first, others in none. Runs that begin or expire meanwhile may be
+   * part of it or not.
+   *
+   * @throws `NQ_VALIDATION` for a malformed filter, at once.
+   */
+  iterate(query?: LogQuery): AsyncGenerator<LogEntry, void, undefined>
+  /** Numbers about the logger outside. */
+  stats(): LogStats
 }
 
 /** What {@link open} gives: a store, and all that is built upon it. */

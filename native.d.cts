@@ -48,6 +48,8 @@ export declare class NativeFlows {
   status(ticket: number, request: string): string | null
   /** The statuses of a flow's runs, newest first. */
   runs(ticket: number, request: string): string | null
+  /** The statuses of the runs of a chain, oldest first. */
+  chain(ticket: number, request: string): string | null
   /** What a run is doing, in words. */
   explain(ticket: number, request: string): string | null
   /** Begins a step, or says why there is nothing to do. */

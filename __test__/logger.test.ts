@@ -1,8 +1,8 @@
 /** Lines of a run: in order, never at the cost of who logs, and with whatever they were given. */
 
-import { expect, test, vi } from 'vitest'
-import type { LogEntry } from '../index.js'
-import { type LoggerOptions, RunLogger } from '../lib/logger.js'
+import { describe, expect, test, vi } from 'vitest'
+import { EventStore, type LogEntry } from '../index.js'
+import { type LoggerOptions, RunLogger } from '../lib/log/logger.js'
 import { onEveryBackend } from './support/backends.js'
 
 const stream = 'nq:flow:r'
@@ -96,12 +96,31 @@ test('flush waits for the lines so far, the first failure counts', async () => {
   await logger.flush()
 })
 
-test('leaves out what is less urgent than its level', () => {
-  const told: string[] = []
-  const { events, logger } = listing({ level: 'warn', onEntry: ({ message }) => told.push(message) })
-  for (const level of ['debug', 'info', 'warn', 'error'] as const) logger.child({}).log(level, level)
-  expect(events.map(({ type }) => type)).toEqual(['log.warn', 'log.error'])
-  expect(told).toEqual(['warn', 'error'])
+describe('each side has a level of its own', () => {
+  const levels = ['debug', 'info', 'warn', 'error'] as const
+  test.each([
+    ['debug', 'warn', [...levels], ['warn', 'error']],
+    ['error', 'info', ['error'], ['info', 'warn', 'error']],
+    ['none', 'debug', [], [...levels]],
+    ['info', undefined, ['info', 'warn', 'error'], []],
+  ] as const)('%s inside and %s outside', (level, outside, recorded, told) => {
+    const heard: string[] = []
+    const write = ({ message }: LogEntry) => heard.push(message)
+    const { events, logger } = listing({ level, ...(outside && { external: { level: outside, write } }) })
+    for (const each of levels) logger.child({}).log(each, each)
+    expect(events.map(({ data }) => data.level)).toEqual(recorded)
+    expect(heard).toEqual(told)
+  })
+})
+
+test('a line that is not logged is not even looked at', () => {
+  const looked = vi.fn()
+  const metadata = Object.defineProperty({}, 'x', { get: looked, enumerable: true })
+  listing({ level: 'warn' }).logger.info('m', metadata)
+  listing({ level: 'none' }).logger.error('m', metadata)
+  listing({ isSampled: () => false }).logger.error('m', metadata)
+  listing({ isMuted: () => true }).logger.error('m', metadata)
+  expect(looked).not.toHaveBeenCalled()
 })
 
 test('keeps a line whose level nobody knows', () => {
@@ -109,31 +128,45 @@ test('keeps a line whose level nobody knows', () => {
   logger.log('fatal' as LogEntry['level'], 'm')
   logger.log(undefined as unknown as LogEntry['level'], 'm')
   logger.log('toString' as LogEntry['level'], 'm')
+  logger.log({ toString: () => 'error' } as unknown as LogEntry['level'], 'm')
   expect(events.map(({ type, data }) => [type, data.level])).toEqual([
+    ['log.info', 'info'],
     ['log.info', 'info'],
     ['log.info', 'info'],
     ['log.info', 'info'],
   ])
 })
 
-test('tells each line to whoever else wants it, harmlessly', async () => {
+test('a line that goes outside has the envelope of its event, and a timestamp', () => {
   const entries: LogEntry[] = []
-  const { events, logger } = listing({
-    now: () => 0,
-    onEntry: (entry) => {
-      entries.push(entry)
-      if (entries.length === 1) throw new Error('no')
-      return Promise.reject(new Error('no')) as never
-    },
-  })
+  const { logger } = listing({ now: () => 0, external: { level: 'debug', write: (entry) => entries.push(entry) } })
   logger.info('a', { n: 1 })
   logger.error('b')
-  await logger.flush()
-  expect(events).toHaveLength(2)
   expect(entries).toEqual([
     { ...envelope, level: 'info', message: 'a', metadata: { n: 1 }, timestamp: '1970-01-01T00:00:00.000Z' },
     { ...envelope, level: 'error', message: 'b', timestamp: '1970-01-01T00:00:00.000Z' },
   ])
+})
+
+test('what is done to a line outside changes no other line', async () => {
+  const store = await EventStore.open()
+  const write = (entry: LogEntry) => {
+    const { user } = entry.metadata as { user: Record<string, unknown> }
+    expect(user.name).toBe('A')
+    delete user.name
+    entry.message = ''
+  }
+  const logger = new RunLogger(store, stream, envelope, { external: { level: 'debug', write } })
+  const child = logger.child({ user: { name: 'A' } })
+  child.info('one')
+  child.child({ more: 1 }).info('two')
+  await child.flush()
+  const data = (await store.query({ stream, types: ['log.info'] })).map((event) => event.data)
+  expect(data.map(({ message, metadata }) => [message, metadata?.user])).toEqual([
+    ['one', { name: 'A' }],
+    ['two', { name: 'A' }],
+  ])
+  await store.close()
 })
 
 test('children add to the metadata of their parents', () => {
@@ -307,6 +340,46 @@ test.each([
   const { events, logger } = listing()
   logger.info(message as unknown as string)
   expect(events[0].data.message).toBe(text)
+})
+
+test('logging never throws', () => {
+  const boom = () => {
+    throw new Error('boom')
+  }
+  const { proxy: revoked, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const traps = ['get', 'has', 'ownKeys', 'getPrototypeOf', 'getOwnPropertyDescriptor']
+  const self: unknown[] = []
+  self.push(self)
+  const hostile = [
+    ...[undefined, null, 1n, Number.NaN, Symbol('s'), boom, self, revoked],
+    new Proxy({}, Object.fromEntries(traps.map((trap) => [trap, boom]))),
+    new Proxy(boom, { apply: boom, get: boom }),
+    Object.defineProperty(new Error('m'), 'message', { get: boom }),
+    Object.defineProperty(new Error('m'), 'name', { get: boom }),
+    Object.defineProperty([], 0, { get: boom, enumerable: true }),
+    { toJSON: boom, toString: boom, valueOf: boom, [Symbol.toPrimitive]: boom },
+    { toJSON: () => ({ toJSON: () => ({ toJSON: boom }) }) },
+    new (class extends Map {
+      override entries(): never {
+        throw undefined
+      }
+    })(),
+    new (class extends Date {
+      override getTime = boom
+    })(),
+  ]
+  const entries: LogEntry[] = []
+  const { events, logger } = listing({ external: { level: 'debug', write: (entry) => entries.push(entry) } })
+  // biome-ignore lint/suspicious/noExplicitAny: that is what it is about
+  for (const any of hostile as any[]) {
+    logger.log(any, any, any)
+    logger.error(any)
+    logger.child(any).info('m', { any, list: [any], [Symbol('key')]: any })
+  }
+  expect(events).toHaveLength(3 * hostile.length)
+  expect(entries).toHaveLength(3 * hostile.length)
+  expect(() => JSON.stringify([events, entries])).not.toThrow()
 })
 
 test('a store that fails at once does no harm', async () => {

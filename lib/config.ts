@@ -4,9 +4,11 @@
 
 import { randomBytes, randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
-import type { LogEntry, QueueConfig, StoreOptions, TriggerConfig } from '../index.js'
+import type { QueueConfig, StoreOptions, TriggerConfig } from '../index.js'
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
+import { LEVELS } from './log/level.js'
+import { isAdapter, isLevels, type Routing, readRouting } from './log/router.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 import { AWAIT_PATH } from './trigger/await-webhook.js'
 
@@ -31,7 +33,18 @@ const duration: Check = (value, name) => {
     throw refuse((error as Error).message)
   }
 }
-const level = oneOf('debug', 'info', 'warn', 'error')
+const level = oneOf(...LEVELS)
+/** What is given may hold anything, and is not shown. */
+const adapter: Check = (value, name) => {
+  if (isAdapter(value)) return
+  throw refuse(
+    `${name} is no logger; expected 'console', a function, or an object with the methods ${LEVELS.join(', ')}.`,
+  )
+}
+const rate: Check = (value, name) => {
+  expect(typeof value === 'number' && value >= 0 && value <= 1, value, name, 'a number from 0 to 1')
+}
+const levels: Check = (value, name) => expect(isLevels(value), value, name, `an array of ${LEVELS.join(', ')}`)
 
 const CONFIG = object({
   eventStore: any,
@@ -42,8 +55,8 @@ const CONFIG = object({
   logging: object({
     routing: oneOf('internal', 'external', 'both', 'console'),
     level,
-    external: object({ level, adapter: any }),
-    sampling: object({ rate: any, alwaysLog: any }),
+    external: object({ level, adapter, format: oneOf('pretty', 'json') }),
+    sampling: object({ rate, alwaysLog: levels }),
   }),
   registry: object({ instanceId: text, version: text, heartbeatInterval: any, heartbeatTimeout: any }),
   clock: any,
@@ -57,7 +70,7 @@ export interface CoreOptions {
   instanceId: string
   isShared: boolean
   jobs: { prefix?: string; stallTimeout?: number }
-  logLevel: LogEntry['level'] | undefined
+  logging: Routing
   suspendAfter: number
   /** The URL that ends with a token. */
   awaitUrl: string
@@ -83,7 +96,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     isShared,
     jobs: readJobs(jobs),
-    logLevel: logging?.level,
+    logging: readRouting(logging),
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,

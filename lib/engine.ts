@@ -2,7 +2,7 @@
  * What flows, triggers and workers of a core share: native calls, the way to the queues, the steps that run here.
  */
 
-import type { LogEntry, StepHandler, StepJob } from '../index.js'
+import type { StepHandler, StepJob } from '../index.js'
 import { Activity } from './activity.js'
 import { Deadlines } from './deadlines.js'
 import type { Dispatcher, DispatchOptions } from './dispatch/dispatcher.js'
@@ -10,6 +10,7 @@ import { NuxtQueueError } from './errors.js'
 import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
+import type { LogRouter } from './log/router.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
 import { Sweeper } from './sweeper.js'
 import type { Timers } from './timers.js'
@@ -27,7 +28,8 @@ export interface EngineOptions {
   isShared: boolean
   /** Makes the dispatcher, when it is needed for the first time. */
   dispatcher: () => Dispatcher
-  logLevel?: LogEntry['level']
+  /** Where the lines of runs go. */
+  logs: LogRouter
   /** How long a step may wait before its job ends, in milliseconds. */
   suspendAfter: number
   /** The URL of an await that is answered over HTTP. */

@@ -1,10 +1,10 @@
 import type * as surface from '../index.js'
 import type { Engine } from './engine.js'
-import { NuxtQueueError } from './errors.js'
 import { readFlow } from './flow-definition.js'
+import { startRun } from './flow-start.js'
 import { Json } from './native-flows.js'
 import { checkLimit, checkName, checkOptions, invalid } from './query.js'
-import { validate } from './schema.js'
+import { merge, typesOf } from './timeline.js'
 
 /** The flow engine; documented in `index.d.ts`. */
 export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEngine> {
@@ -28,15 +28,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
   }
 
   async start(flowName: string, input?: unknown, options: surface.StartOptions = {}): Promise<{ runId: string }> {
-    checkName(flowName, 'flowName')
-    const { runId, triggeredBy } = checkOptions(options, ['runId', 'triggeredBy'])
-    if (runId !== undefined) checkName(runId, 'runId')
-    if (triggeredBy !== undefined) checkName(triggeredBy, 'triggeredBy')
-    const packed = Json.of(input, 'input')
-    await this.#checkInput(flowName, input)
-    const started = await this.#engine.callOwing('start', { flow: flowName, runId, input: packed, triggeredBy })
-    await this.#engine.handOver([started.runId], started.jobs)
-    return { runId: started.runId }
+    return await startRun(this.#engine, flowName, input, options)
   }
 
   async emit(runId: string, name: string, payload?: unknown): Promise<surface.StepJob[]> {
@@ -73,13 +65,28 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     return await this.#engine.call('explain', { runId: checkName(runId, 'runId') })
   }
 
-  /** What the schema makes of it is made again where the step runs: only JSON goes there. */
-  async #checkInput(flowName: string, input: unknown): Promise<void> {
-    const schema = this.#engine.schemas.get(flowName)?.entry
-    if (schema === undefined) return
-    const outcome = await validate(schema, input)
-    if ('value' in outcome) return
-    const message = `The input of flow ${flowName} does not fit its schema: ${outcome.issues.join('; ')}`
-    throw new NuxtQueueError('NQ_VALIDATION', message)
+  // biome-ignore lint/suspicious/noExplicitAny: what a stream holds is for its reader to say
+  async timeline(runId: string, options: surface.TimelineOptions = {}): Promise<any[]> {
+    const types = typesOf(options)
+    const stream = this.#engine.streamOf(checkName(runId, 'runId'))
+    return await this.#engine.options.store.query({ stream, ...(types && { types }) })
+  }
+
+  async chain(correlationId: string): Promise<surface.RunStatus[]> {
+    return await this.#engine.call('chain', { correlationId: checkName(correlationId, 'correlationId') })
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: what a stream holds is for its reader to say
+  trace(correlationId: string, options: surface.TimelineOptions = {}): AsyncGenerator<any, void, undefined> {
+    const types = typesOf(options)
+    checkName(correlationId, 'correlationId')
+    return this.#trace(correlationId, types)
+  }
+
+  async *#trace(correlationId: string, types: string[] | undefined): AsyncGenerator<surface.UntypedRecord> {
+    const engine = this.#engine
+    const runs = await this.chain(correlationId)
+    const streams = runs.map(({ runId, startedAt }) => ({ startedAt, stream: engine.streamOf(runId) }))
+    yield* merge(engine.options.store, streams, types)
   }
 }

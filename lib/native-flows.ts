@@ -79,6 +79,8 @@ export interface BegunStep {
   maxAttempts: number
   stepId: string
   flowName: string
+  /** What its run belongs together with; absent for a run that no engine of this version began. */
+  correlationId?: string
   input?: unknown
   /** An earlier execution did a part of it. */
   rerun: boolean
@@ -130,7 +132,17 @@ export interface KnownTrigger {
 
 /** What each method takes and gives. */
 interface Calls {
-  start: [{ flow: string; runId?: string; input?: Json; triggeredBy?: string }, Jobs & { runId: string }]
+  start: [
+    {
+      flow: string
+      runId?: string
+      input?: Json
+      triggeredBy?: string
+      correlationId?: string
+      causationId?: string
+    },
+    Jobs & { runId: string },
+  ]
   emit: [
     { runId: string; name: string; payload?: Json; step?: Omit<Execution, 'runId'> & { ordinal: number } },
     Jobs & { woken: number },
@@ -138,6 +150,7 @@ interface Calls {
   cancel: [{ runId: string; reason?: string }, boolean]
   status: [{ runId: string }, RunStatus | null]
   runs: [{ flow: string; limit?: number; offset?: number }, RunStatus[]]
+  chain: [{ correlationId: string }, RunStatus[]]
   explain: [{ runId: string }, string]
   beginStep: [
     Execution & {

@@ -11,7 +11,9 @@ import { Engine } from './engine.js'
 import { NuxtQueueError } from './errors.js'
 import { EventStore } from './event-store.js'
 import { FlowEngine } from './flow-engine.js'
-import { Logs } from './logs.js'
+import { Logs } from './log/logs.js'
+import { LogRouter } from './log/router.js'
+import { RunStreams } from './log/run-streams.js'
 import { followNews } from './news.js'
 import { onSettle } from './testing.js'
 import { type Timers, timersOf } from './timers.js'
@@ -32,22 +34,25 @@ class Core {
   readonly triggers: TriggerEngine
   readonly logs: Logs
   readonly #engine: Engine
+  readonly #logRouter: LogRouter
   readonly #workers = new Set<QueueWorker>()
   readonly #forgetClock: () => void
   #closed: Promise<void> | undefined
 
   constructor(store: EventStore, options: CoreOptions) {
-    const { prefix, instanceId, isShared, logLevel, suspendAfter, secret, awaitUrl, clock } = options
+    const { prefix, instanceId, isShared, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
+    const logs = new LogRouter(options.logging)
     this.#engine = new Engine({
-      ...{ store, timers, instanceId, prefix, isShared, logLevel, suspendAfter },
+      ...{ store, timers, instanceId, prefix, isShared, logs, suspendAfter },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })
     this.store = store
     this.flows = FlowEngine.of(this.#engine)
     this.triggers = TriggerEngine.of(this.#engine, secret, options.resolveSecret)
-    this.logs = new Logs(store, (runId) => this.#engine.streamOf(runId))
+    this.logs = new Logs(store, new RunStreams(store, prefix, (id) => this.flows.chain(id)), logs)
+    this.#logRouter = logs
     this.#forgetClock = onSettle(clock, () => this.#engine.settled())
     void followNews(this.#engine)
     this.#engine.deadlines.start()
@@ -85,6 +90,7 @@ class Core {
     const closed = await Promise.allSettled([...this.#workers].map((worker) => worker.close()))
     closed.push(...(await Promise.allSettled([this.#engine.close()])))
     this.#forgetClock()
+    await this.#logRouter.close()
     await this.store.close()
     for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason
   }

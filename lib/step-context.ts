@@ -4,8 +4,9 @@
 
 import type * as surface from '../index.js'
 import { type AwaitSpec, Awaits, readOptions, toDeadline, toTimeout } from './awaits.js'
-import { NuxtQueueError } from './errors.js'
-import { RunLogger } from './logger.js'
+import { NuxtQueueError, shown } from './errors.js'
+import { runIdOf, startRun } from './flow-start.js'
+import { RunLogger } from './log/logger.js'
 import { Json } from './native-flows.js'
 import { checkName, checkOptions, invalid } from './query.js'
 import type { StepExecution } from './step-execution.js'
@@ -32,7 +33,7 @@ export function createContext(execution: StepExecution): StepContext {
   let state: surface.RunState | undefined
   const context: surface.WorkerContext = {
     ...{ runId, flowId: runId, flowName: begun.flowName, stepName: job.name, stepId: begun.stepId },
-    ...{ attempt: begun.attempt, jobId: job.jobId, queue: job.queue },
+    ...{ attempt: begun.attempt, jobId: job.jobId, queue: job.queue, correlationId: begun.correlationId ?? runId },
     get signal() {
       return execution.signal
     },
@@ -49,8 +50,11 @@ export function createContext(execution: StepExecution): StepContext {
 
 function envelopeOf({ place, id }: StepExecution): surface.EventEnvelope {
   const { begun, job, workerId, instanceId } = place
-  const { flowName, stepId, attempt } = begun
-  return { runId: id.runId, flowName, stepName: id.stepName, stepId, attempt, queue: job.queue, workerId, instanceId }
+  const { flowName, stepId, attempt, correlationId } = begun
+  return {
+    ...{ runId: id.runId, flowName, stepName: id.stepName, stepId, attempt, queue: job.queue, workerId, instanceId },
+    ...(correlationId !== undefined && { correlationId }),
+  }
 }
 
 function createState(execution: StepExecution): surface.RunState {
@@ -61,21 +65,26 @@ function createState(execution: StepExecution): surface.RunState {
 /** What an earlier execution has logged is not logged again, nor what one logs that was given up. */
 function createLogger(execution: StepExecution): RunLogger {
   const { engine } = execution.place
-  const { store, logLevel } = engine.options
-  const append: typeof store.append = async (...event) =>
-    execution.isReplaying || execution.isSuspended ? undefined : await store.append(...event)
-  return new RunLogger({ append }, engine.streamOf(execution.runId), envelopeOf(execution), { level: logLevel })
+  const { store, logs, timers } = engine.options
+  return new RunLogger(store, engine.streamOf(execution.runId), envelopeOf(execution), {
+    ...logs.optionsOf(execution.place.begun.correlationId ?? execution.runId),
+    isMuted: () => execution.isReplaying || execution.isSuspended,
+    now: timers.now,
+  })
 }
 
 function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
   const awaits = new Awaits(execution)
   const emits: Emits = { counts: new Map(), last: Promise.resolve() }
+  /** How many runs it has started, by flow. */
+  const starts = new Map<string, number>()
   // The overloads of index.d.ts say what comes out.
   // biome-ignore lint/suspicious/noExplicitAny: see above
   const open = (read: () => AwaitSpec): Promise<any> => execution.orUnheard(async () => await awaits.open(read()))
   return {
     flow: {
       emit: (name, payload) => execution.orUnheard(() => emit(execution, emits, name, payload)),
+      start: (name, input, options) => execution.orUnheard(() => start(execution, starts, name, input, options)),
       await: (name: string, options: surface.AwaitOptions = {}) =>
         open(() => {
           const others = readOptions(checkOptions(options, AWAIT))
@@ -101,6 +110,24 @@ function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow
   }
 }
 
+/** Starts a run that belongs to that of the step. Which it is of its flow names it, so a repetition finds it. */
+async function start(
+  execution: StepExecution,
+  starts: Map<string, number>,
+  flowName: string,
+  input?: unknown,
+  options: surface.StartOptions = {},
+): Promise<{ runId: string }> {
+  const { begun, engine } = execution.place
+  const { runId, stepName } = execution.id
+  expectPresent(execution, `its start of ${shown(flowName)}`)
+  const n = (starts.get(nameOf(flowName, 'flowName')) ?? 0) + 1
+  starts.set(flowName, n)
+  const known = { runId: runIdOf(runId, stepName, flowName, n), triggeredBy: `${begun.flowName}/${stepName}` }
+  const relation = { correlationId: begun.correlationId ?? runId, causationId: begun.stepId }
+  return await execution.act(() => startRun(engine, flowName, input, { ...known, ...relation, ...options }))
+}
+
 /** What an execution has emitted. */
 interface Emits {
   /** How often, by name. */
@@ -111,10 +138,7 @@ interface Emits {
 
 async function emit(execution: StepExecution, emits: Emits, name: string, payload: unknown): Promise<void> {
   const { runId, stepName, executionId } = execution.id
-  if (!execution.isRunning && !execution.isSuspended) {
-    const message = `Step ${stepName} of run ${runId} has ended: its emit of ${name} comes too late. Await it in the handler.`
-    throw new NuxtQueueError('NQ_CONFLICT', message)
-  }
+  expectPresent(execution, `its emit of ${name}`)
   const packed = Json.of(payload, 'payload')
   nameOf(name, 'name')
   await execution.act(async () => {
@@ -142,6 +166,12 @@ async function emit(execution: StepExecution, emits: Emits, name: string, payloa
     engine.executions.wake(runId)
     await execution.handOver(jobs)
   })
+}
+
+function expectPresent({ id, isRunning, isSuspended }: StepExecution, what: string): void {
+  if (isRunning || isSuspended) return
+  const message = `Step ${id.stepName} of run ${id.runId} has ended: ${what} comes too late. Await it in the handler.`
+  throw new NuxtQueueError('NQ_CONFLICT', message)
 }
 
 function isRefused(error: unknown): boolean {

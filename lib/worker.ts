@@ -8,7 +8,7 @@ import type { RunJob, StalledJob, StepOutcome, TakenJob, Work } from './dispatch
 import { toDuration } from './duration.js'
 import type { Engine } from './engine.js'
 import { NuxtQueueError, shown } from './errors.js'
-import type { RunLogger } from './logger.js'
+import type { RunLogger } from './log/logger.js'
 import { type BegunStep, Json } from './native-flows.js'
 import { checkName, checkObject, checkOptions, invalid } from './query.js'
 import { validate } from './schema.js'

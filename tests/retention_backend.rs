@@ -66,6 +66,7 @@ on_both!(
     trimming_deletes_what_is_before,
     a_key_is_forgotten_with_its_events,
     due_members_come_lowest_first,
+    members_of_one_score_are_found,
     members_are_removed,
 );
 
@@ -317,6 +318,18 @@ async fn due_members_come_lowest_first(place: Place) {
     ] {
         assert_eq!(place.backend.index_due(INDEX, score, limit).await.unwrap(), expected, "{score}, {limit}");
     }
+}
+
+async fn members_of_one_score_are_found(place: Place) {
+    // The largest whole number that a score can hold exactly, and its neighbour.
+    let (score, next) = (9_007_199_254_740_991.0, 9_007_199_254_740_990.0);
+    for (id, score) in [("b", score), ("c", next), ("ä b", score), ("a", score), ("d", -1.0)] {
+        place.backend.index_add(INDEX, id, score).await.unwrap();
+    }
+    assert_eq!(place.backend.index_at(INDEX, score).await.unwrap(), ["a", "b", "ä b"]);
+    assert_eq!(place.backend.index_at(INDEX, next).await.unwrap(), ["c"]);
+    assert_eq!(place.backend.index_at(INDEX, 0.0).await.unwrap(), [""; 0]);
+    assert_eq!(place.backend.index_at("nq:flows:none", score).await.unwrap(), [""; 0]);
 }
 
 async fn members_are_removed(place: Place) {

@@ -1,6 +1,8 @@
 // Flows, handlers and their context, awaits, and what opens them.
+import { createConsola } from 'consola'
 import { expectTypeOf } from 'expect-type'
 import {
+  type EventRecord,
   type Firing,
   FlowEngine,
   type LogEntry,
@@ -18,6 +20,7 @@ import {
   type WorkerContext,
 } from 'nuxt-queue-core'
 import { VirtualClock } from 'nuxt-queue-core/testing'
+import { pino } from 'pino'
 import { z } from 'zod'
 
 // Configuration.
@@ -85,8 +88,37 @@ expectTypeOf(await core.triggers.handleWebhook(request)).toEqualTypeOf<WebhookRe
 
 // Logs.
 expectTypeOf(await core.logs.query({ runId: '7', level: ['warn', 'error'] })).toEqualTypeOf<LogEntry[]>()
-// @ts-expect-error of which run
-await core.logs.query({ level: 'warn' })
+expectTypeOf(await core.logs.query()).toEqualTypeOf<LogEntry[]>()
+for await (const line of core.logs.iterate({ flowName: 'train', attempt: 2, contains: 'x' })) {
+  expectTypeOf(line).toEqualTypeOf<LogEntry>()
+}
+expectTypeOf(core.logs.stats().external.dropped).toEqualTypeOf<number>()
+// @ts-expect-error a number
+await core.logs.query({ attempt: '2' })
+await open({ logging: { routing: 'both', external: { level: 'info', adapter: pino() } } })
+await open({ logging: { routing: 'external', external: { adapter: createConsola().withTag('runs') } } })
+await open({ logging: { routing: 'external', external: { adapter: console } } })
+await open({ logging: { routing: 'external', external: { adapter: async (entry) => void entry.stepName } } })
+await open({
+  logging: { routing: 'console', external: { format: 'json' }, sampling: { rate: 0.1, alwaysLog: ['warn'] } },
+})
+// @ts-expect-error no logger
+await open({ logging: { external: { adapter: { info: () => {} } } } })
+
+// Chains.
+const started = await core.flows.start('train', {}, { correlationId: 'c', causationId: 'm' })
+expectTypeOf(started).toEqualTypeOf<{ runId: string }>()
+expectTypeOf(await core.flows.chain('c')).toEqualTypeOf<RunStatus[]>()
+expectTypeOf((await core.flows.chain('c'))[0]?.correlationId).toEqualTypeOf<string | undefined>()
+expectTypeOf(await core.flows.timeline('r', { include: ['logs', 'state'] })).toEqualTypeOf<EventRecord[]>()
+for await (const event of core.flows.trace('c')) expectTypeOf(event).toEqualTypeOf<EventRecord>()
+// @ts-expect-error a part that there is not
+core.flows.trace('c', { include: ['metrics'] })
+const lead: StepHandler = async (_, ctx) => {
+  expectTypeOf(ctx.correlationId).toEqualTypeOf<string>()
+  expectTypeOf(await ctx.flow.start('train', {}, { runId: 'r' })).toEqualTypeOf<{ runId: string }>()
+}
+await core.worker('lead', { lead })
 
 // Handlers.
 interface Training {

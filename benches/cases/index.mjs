@@ -4,6 +4,7 @@ import { cacheBenchmarks } from './cache.mjs'
 import { cacheMemoryBenchmarks } from './cache-memory.mjs'
 import { firingBenchmarks } from './firing.mjs'
 import { flowBenchmarks } from './flow.mjs'
+import { logBenchmarks } from './log.mjs'
 import { longRunBenchmarks } from './long-run.mjs'
 import { mixBenchmarks } from './mix.mjs'
 import { queryBenchmarks } from './query.mjs'
@@ -26,6 +27,7 @@ const GROUPS = [
   webhookBenchmarks,
   scheduleBenchmarks,
   firingBenchmarks,
+  logBenchmarks,
   longRunBenchmarks,
 ]
 

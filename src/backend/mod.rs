@@ -295,6 +295,9 @@ pub trait Backend: Send + Sync + 'static {
     /// ascending id; at most `limit`.
     fn index_due<'a>(&'a self, key: &'a str, score: f64, limit: usize) -> Pending<'a, Vec<String>>;
 
+    /// Members of a sorted index with exactly this score, by ascending id.
+    fn index_at<'a>(&'a self, key: &'a str, score: f64) -> Pending<'a, Vec<String>>;
+
     /// Removes members of a sorted index; those that are not there are passed over.
     fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()>;
 

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::chain::related;
 use super::decide::{Decision, envelope};
 use super::step::expect_execution;
 use super::{FlowEngine, Job, Object, expect_active, expect_known};
@@ -605,7 +606,7 @@ fn of_await(event_type: &str, progress: &Progress, known: &Await) -> NewEvent {
 
 pub(super) fn fired(progress: &Progress, known: &Await, payload: Option<&str>, fire_id: Option<&str>) -> NewEvent {
     let data = Object::new().text("awaitId", &known.id).maybe_text("fireId", fire_id).maybe_raw("data", payload);
-    of_await("trigger.fired", progress, known).with_data(data.done())
+    related(of_await("trigger.fired", progress, known), None, fire_id).with_data(data.done())
 }
 
 fn offered(progress: &Progress, known: &Await, firing: Firing<'_>) -> NewEvent {

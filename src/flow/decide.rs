@@ -111,6 +111,9 @@ pub(super) fn envelope(progress: &Progress, step_name: Option<&str>) -> Envelope
     let mut envelope = Envelope::default();
     envelope.set(Field::RunId, progress.run_id());
     envelope.set(Field::FlowName, progress.flow_name());
+    if let Some(id) = progress.correlation_id() {
+        envelope.set(Field::CorrelationId, id);
+    }
     if let Some(name) = step_name {
         let attempt = progress.step(name).map_or(1, |step| step.attempt.max(1));
         envelope.set(Field::StepName, name);

@@ -20,6 +20,7 @@
 //! ```
 
 mod awaits;
+mod chain;
 mod decide;
 mod definition;
 mod explain;
@@ -34,6 +35,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 pub(crate) use self::awaits::note;
 pub use self::awaits::{AwaitRequest, AwaitState, Fired, Firing, OfferState};
+use self::chain::related;
 use self::decide::Decision;
 pub use self::definition::{BackoffDefinition, Entry, FlowDefinition, StepDefinition};
 pub use self::job::{Job, JobData};
@@ -92,6 +94,10 @@ pub struct StartOptions {
     pub triggered_by: Option<String>,
     /// The firing that started it.
     pub fire_id: Option<String>,
+    /// What it belongs together with; left out: only with what comes of it.
+    pub correlation_id: Option<String>,
+    /// The id of what led to it.
+    pub causation_id: Option<String>,
     /// What it does if this engine has no definition of the flow.
     pub plan: Option<Arc<Plan>>,
 }
@@ -198,6 +204,10 @@ impl FlowEngine {
             .done();
         let event =
             NewEvent::new("flow.started").with(Field::RunId, &run_id).with(Field::FlowName, flow_name).with_data(data);
+        let correlation_id = options.correlation_id.unwrap_or_else(|| run_id.clone());
+        let event = related(event, Some(&correlation_id), options.causation_id.as_deref());
+        // What would be refused must not be in an index.
+        self.store.check_event(&event)?;
         let index = format!("{}:flows:{flow_name}", self.store.prefix());
         // The index goes first: whoever dies behind it leaves a run that is not there, which is passed over.
         self.store.index_add_ahead(index, run_id.clone(), self.store.now_ms() as f64);
@@ -208,6 +218,7 @@ impl FlowEngine {
                 false => self.start_known(&run_id, flow_name, event).await,
             }
         };
+        self.join_chain(&run_id, &correlation_id);
         let (owed, recorded) = tokio::join!(self.owe(&run_id), record);
         let is_repeated = recorded?;
         unless_owed(&run_id, owed);
@@ -216,7 +227,15 @@ impl FlowEngine {
                 let queue = plan.steps.get(&plan.entry).map(|step| step.queue.clone()).unwrap_or_default();
                 vec![Job::new(queue, &plan.entry, &run_id, flow_name, input)]
             }
-            true => self.look(&run_id, Job::owed).await?,
+            true => {
+                // It stays in the chain that it was started in.
+                let look = |progress: &Progress| (Job::owed(progress), progress.correlation_id().map(str::to_owned));
+                let (jobs, recorded) = self.look(&run_id, look).await?;
+                if let Some(recorded) = recorded.filter(|recorded| *recorded != correlation_id) {
+                    self.join_chain(&run_id, &recorded);
+                }
+                jobs
+            }
         };
         Ok(Started { run_id, jobs, is_repeated })
     }

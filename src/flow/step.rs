@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{oneshot, watch};
 
+use super::chain::related;
 use super::decide::{Decision, envelope};
 use super::job::step_id;
 use super::{FlowEngine, Object, awaits, ended, expect_known};
@@ -48,6 +49,8 @@ pub enum Begun {
     Run {
         /// Its flow.
         flow_name: String,
+        /// What its run belongs together with.
+        correlation_id: Option<String>,
         /// Which attempt it is.
         attempt: u64,
         /// How many there are.
@@ -197,6 +200,7 @@ impl FlowEngine {
             }
             let run = Begun::Run {
                 flow_name: flow_name.to_owned(),
+                correlation_id: progress.correlation_id().map(str::to_owned),
                 attempt,
                 max_attempts,
                 step_id: step_id(run_id, step_name, attempt),
@@ -224,7 +228,8 @@ impl FlowEngine {
                     started = started.with(field, value);
                 }
             }
-            events.push(started);
+            let cause = step.and_then(|step| step.cause.as_deref());
+            events.push(related(started, progress.correlation_id(), cause));
             Ok(Decision::Record(events, run))
         };
         let begun = self.decide_and_tell(run_id, decide, tell).await?;

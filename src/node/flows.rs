@@ -31,6 +31,14 @@ struct StartInput {
     #[serde(default, deserialize_with = "raw")]
     input: Raw,
     triggered_by: Option<String>,
+    correlation_id: Option<String>,
+    causation_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ChainInput {
+    correlation_id: String,
 }
 
 #[derive(Deserialize)]
@@ -180,6 +188,8 @@ struct RunOutput<'a> {
     step_id: &'a str,
     flow_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<&'a RawValue>,
     rerun: bool,
     awaits: Vec<AwaitedOutput<'a>>,
@@ -265,8 +275,13 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn start(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: StartInput, flows, triggers| {
-            let options =
-                StartOptions { run_id: input.run_id, triggered_by: input.triggered_by, ..StartOptions::default() };
+            let options = StartOptions {
+                run_id: input.run_id,
+                triggered_by: input.triggered_by,
+                correlation_id: input.correlation_id,
+                causation_id: input.causation_id,
+                ..StartOptions::default()
+            };
             let started = flows.start(&input.flow, text(&input.input), options).await?;
             Ok(json(&StartedOutput { run_id: started.run_id, jobs: started.jobs, repeated: started.is_repeated }))
         })
@@ -305,6 +320,14 @@ impl NativeFlows {
     pub fn runs(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: RunsInput, flows, triggers| {
             Ok(json(&flows.runs(&input.flow, input.offset, input.limit).await?))
+        })
+    }
+
+    /// The statuses of the runs of a chain, oldest first.
+    #[napi(catch_unwind)]
+    pub fn chain(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: ChainInput, flows, triggers| {
+            Ok(json(&flows.chain(&input.correlation_id).await?))
         })
     }
 
@@ -514,24 +537,27 @@ impl NativeFlows {
 
 fn begun(begun: &Begun) -> String {
     match begun {
-        Begun::Run { flow_name, attempt, max_attempts, step_id, input, is_rerun, awaits } => json(&RunOutput {
-            run: true,
-            attempt: *attempt,
-            max_attempts: *max_attempts,
-            step_id,
-            flow_name,
-            input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
-            rerun: *is_rerun,
-            awaits: awaits
-                .iter()
-                .map(|known| AwaitedOutput {
-                    await_id: &known.id,
-                    name: &known.name,
-                    kind: &known.kind,
-                    resumed: known.resumed,
-                })
-                .collect(),
-        }),
+        Begun::Run { flow_name, correlation_id, attempt, max_attempts, step_id, input, is_rerun, awaits } => {
+            json(&RunOutput {
+                run: true,
+                attempt: *attempt,
+                max_attempts: *max_attempts,
+                step_id,
+                flow_name,
+                correlation_id: correlation_id.as_deref(),
+                input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
+                rerun: *is_rerun,
+                awaits: awaits
+                    .iter()
+                    .map(|known| AwaitedOutput {
+                        await_id: &known.id,
+                        name: &known.name,
+                        kind: &known.kind,
+                        resumed: known.resumed,
+                    })
+                    .collect(),
+            })
+        }
         Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false }),
         Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true }),
     }

@@ -25,6 +25,12 @@ pub struct RunStatus {
     /// The trigger that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub triggered_by: Option<String>,
+    /// What it belongs together with: the same for all runs of a chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<String>,
+    /// The id of what led to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<String>,
     /// Its steps by name.
     pub steps: BTreeMap<String, StepStatus>,
     /// What it waits for, oldest first.

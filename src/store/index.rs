@@ -1,4 +1,4 @@
-//! Sorted indexes. Those of a flow's runs lose the runs that have expired.
+//! Sorted indexes. Those of a flow's runs, and that of the runs of chains, lose the runs that have expired.
 
 use super::{EventStore, check};
 use crate::error::{Code, Error, Result};
@@ -55,6 +55,12 @@ impl EventStore {
     pub async fn index_due(&self, key: &str, up_to: f64, limit: usize) -> Result<Vec<String>> {
         check::argument("The key of the index", key)?;
         self.backend().await?.index_due(key, up_to, limit).await
+    }
+
+    /// Members of a sorted index with exactly this score, by ascending id.
+    pub async fn index_at(&self, key: &str, score: f64) -> Result<Vec<String>> {
+        check::argument("The key of the index", key)?;
+        self.backend().await?.index_at(key, score).await
     }
 
     /// Removes a member of a sorted index.

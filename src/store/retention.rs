@@ -22,6 +22,13 @@ const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 const SWEEP: usize = 100;
 const MILLISECOND: Duration = Duration::from_millis(1);
 
+/// Where a run stands in an index, and where it is noted when to see whether it is still there.
+struct Place {
+    expiring: String,
+    index: String,
+    run: String,
+}
+
 /// What the life of a run becomes with these events, if it changes. `renewed_ms` is when it was
 /// prolonged last.
 pub(super) fn life_after(
@@ -73,17 +80,14 @@ impl Shared {
         let life = life_after(&self.retention, events, &entry.renewed_ms, &*self.clock)?;
         let shared = Arc::downgrade(self);
         let entry = entry.clone();
-        let index = events.iter().find_map(|event| {
-            let (flow, run) = (event.get(Field::FlowName)?, event.get(Field::RunId)?);
-            Some((format!("{}:flows:{flow}", self.prefix), run.to_owned()))
-        });
+        let places = self.places(events);
         Some(WhenSettled::new(move |is_stored| {
             if !is_stored {
                 // The next one has to do it.
                 entry.renewed_ms.store(0, Ordering::Relaxed);
             } else if let Some(shared) = shared.upgrade() {
                 io::begin(async move {
-                    match shared.prolong(&entry, life, index).await {
+                    match shared.prolong(&entry, life, places).await {
                         Err(error) if error.code() != Code::Closed => {
                             entry.renewed_ms.store(0, Ordering::Relaxed);
                             tracing::warn!(stream = &*entry.stream, %error, "the life of a run could not be set");
@@ -96,29 +100,51 @@ impl Shared {
         }))
     }
 
-    async fn prolong(&self, entry: &Entry, life: Life, index: Option<(String, String)>) -> Result<()> {
+    /// The indexes that a run is in, as its events say.
+    fn places(&self, events: &[NewEvent]) -> Vec<Place> {
+        let run_of = |event: &NewEvent| event.get(Field::RunId).map(str::to_owned);
+        let of_flow = events.iter().find_map(|event| {
+            let index = format!("{}:flows:{}", self.prefix, event.get(Field::FlowName)?);
+            Some(Place { expiring: self.expiring(&index)?, index, run: run_of(event)? })
+        });
+        let of_chain = events.iter().find_map(|event| {
+            let (chain, run) = (event.get(Field::CorrelationId)?, run_of(event)?);
+            let index = format!("{}:chains", self.prefix);
+            (chain != run).then_some(Place { expiring: self.expiring(&index)?, index, run })
+        });
+        of_flow.into_iter().chain(of_chain).collect()
+    }
+
+    async fn prolong(&self, entry: &Entry, life: Life, places: Vec<Place>) -> Result<()> {
         let kept = self.backend.keep(&entry.stream, life);
         // Others are not told of our own changes, but neither are we of theirs any more.
         self.cache.touched(entry);
-        let place = index.and_then(|(index, run)| Some((self.expiring(&index)?, index, run)));
-        let Some((expiring, index, run)) = place else { return kept.await };
-        let noted = self.backend.index_add(&expiring, &run, self.due_ms(life.duration()));
+        let due_ms = self.due_ms(life.duration());
+        let noted: Vec<_> =
+            places.iter().map(|place| self.backend.index_add(&place.expiring, &place.run, due_ms)).collect();
         kept.await?;
-        noted.await?;
-        match life {
-            Life::AtLeast(_) => Ok(()),
-            Life::Exactly(_) | Life::Finally(_) => self.sweep(&index, &expiring).await.map(drop),
+        for noted in noted {
+            noted.await?;
+        }
+        if !matches!(life, Life::AtLeast(_)) {
+            for Place { index, expiring, .. } in &places {
+                self.sweep(index, expiring).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Beside the index of a flow's runs, and that of the runs of chains: when to see whether they are still there.
+    /// `None`: it is no such index.
+    pub(super) fn expiring(&self, index: &str) -> Option<String> {
+        let name = index.strip_prefix(&*self.prefix)?;
+        match name.strip_prefix(":flows:") {
+            Some(flow) => Some(format!("{}:expiring:{flow}", self.prefix)),
+            None => (name == ":chains").then(|| format!("{index}:expiring")),
         }
     }
 
-    /// Beside the index of a flow's runs: when to see whether they are still there. `None`: it is
-    /// no such index.
-    pub(super) fn expiring(&self, index: &str) -> Option<String> {
-        let flow = index.strip_prefix(&*self.prefix)?.strip_prefix(":flows:")?;
-        Some(format!("{}:expiring:{flow}", self.prefix))
-    }
-
-    /// Removes runs that have expired from the index of their flow; whether there were any.
+    /// Removes runs that have expired from an index; whether there were any.
     pub(super) async fn sweep(&self, index: &str, expiring: &str) -> Result<bool> {
         let mut found = false;
         loop {

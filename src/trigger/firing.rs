@@ -311,6 +311,9 @@ impl TriggerEngine {
             run_id: Some(run_id(&recorded.fire_id, flow_name)),
             triggered_by: Some(name.to_owned()),
             fire_id: Some(recorded.fire_id.clone()),
+            // All runs of a firing belong together.
+            correlation_id: Some(recorded.fire_id.clone()),
+            causation_id: Some(recorded.fire_id.clone()),
             plan,
         };
         let started = self.flows.start(flow_name, recorded.payload.as_deref(), options).await?;

@@ -116,6 +116,11 @@ impl Backend for Memory {
         at_once(due.into_iter().take(limit).map(|(id, _)| id).collect())
     }
 
+    fn index_at<'a>(&'a self, key: &'a str, score: f64) -> Pending<'a, Vec<String>> {
+        let members = self.contents().index(key, |of_member| of_member == score);
+        at_once(members.into_iter().map(|(id, _)| id).collect())
+    }
+
     fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()> {
         self.contents().index_remove(key, ids);
         at_once(())

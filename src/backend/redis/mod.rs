@@ -285,6 +285,10 @@ impl Backend for Redis {
         Box::pin(self.call(range.arg(key).arg("-inf").arg(score).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit)))
     }
 
+    fn index_at<'a>(&'a self, key: &'a str, score: f64) -> Pending<'a, Vec<String>> {
+        Box::pin(self.call(redis::cmd("ZRANGE").arg(key).arg(score).arg(score).arg("BYSCORE")))
+    }
+
     fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()> {
         let remove = |ids: &[&str]| self.call::<u64>(redis::cmd("ZREM").arg(key).arg(ids));
         let removals = sum(ids.chunks(REMOVE_COUNT).map(remove).collect());

@@ -47,6 +47,8 @@ pub struct Step {
     pub execution: Option<Box<str>>,
     /// The worker that executes it.
     pub worker: Option<Box<str>>,
+    /// The id of the event that it runs on.
+    pub cause: Option<Box<str>>,
     /// Since when it could run, ISO 8601.
     pub queued_at: Option<String>,
     /// When the present attempt began, ISO 8601.
@@ -64,6 +66,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// It is to run, because of this.
+    fn queued(record: &Record<'_>) -> Step {
+        let cause = record.id.as_deref().map(Into::into);
+        Step { queued_at: Some(record.at()), cause, ..Step::default() }
+    }
+
     /// It went on with the outcome of an await.
     fn went_on_after(&mut self, await_id: &str) {
         let before = self.awaited.iter().filter(|known| known.resumed.is_some()).count() as u64;
@@ -103,6 +111,8 @@ pub struct Progress {
     flow_name: String,
     started_at: String,
     triggered_by: Option<String>,
+    correlation_id: Option<Box<str>>,
+    causation_id: Option<Box<str>>,
     input: Option<Box<str>>,
     plan: Option<Plan>,
     has_events: bool,
@@ -139,6 +149,11 @@ impl Progress {
     /// Whether it was started.
     pub fn has_begun(&self) -> bool {
         self.has_begun
+    }
+
+    /// What it belongs together with, if its first event says so.
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.correlation_id.as_deref()
     }
 
     /// When it began, ISO 8601.
@@ -321,13 +336,15 @@ impl Progress {
         self.has_begun = true;
         self.started_at = record.at();
         self.triggered_by = data.text("triggeredBy");
+        self.correlation_id = record.correlation_id.as_deref().map(Into::into);
+        self.causation_id = record.causation_id.as_deref().map(Into::into);
         if self.plan.is_some() {
             return;
         }
         self.input = data.raw("input").map(Into::into);
         self.plan = data.raw("flow").and_then(|plan| serde_json::from_str(plan).ok());
         if let Some(plan) = &self.plan {
-            let entry = Step { queued_at: Some(record.at()), ..Step::default() };
+            let entry = Step::queued(record);
             self.steps.entry(plan.entry.clone()).or_insert(entry);
         }
     }
@@ -362,7 +379,7 @@ impl Progress {
         emitted.payload = data.payload();
         let queued: Vec<String> = self.queued_by(&name).map(str::to_owned).collect();
         for step_name in queued {
-            self.steps.insert(step_name, Step { queued_at: Some(record.at()), ..Step::default() });
+            self.steps.insert(step_name, Step::queued(record));
         }
     }
 
@@ -508,6 +525,8 @@ impl Progress {
             started_at: self.started_at.clone(),
             ended_at: self.ending.as_ref().map(|ending| ending.at.clone()),
             triggered_by: self.triggered_by.clone(),
+            correlation_id: self.correlation_id.as_deref().map(str::to_owned),
+            causation_id: self.causation_id.as_deref().map(str::to_owned),
             steps: steps.collect(),
             awaits: open.map(Await::shown).collect(),
         }

@@ -31,6 +31,10 @@ pub(in crate::run) struct Record<'a> {
     #[serde(borrow)]
     pub(super) trigger_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
+    pub(super) correlation_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) causation_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
 
