@@ -8,6 +8,8 @@ import { Warnings } from './support/warnings.js'
 
 const RUNS = 50
 const LINES = 2000
+/** As many appends of one tick as go to the store together, see `lib/bridge.ts`. */
+const HANDED_OVER_TOGETHER = 32
 /** After so many lines there is a change of state. */
 const EVERY = 100
 
@@ -91,7 +93,7 @@ onRedis('lines that were just logged', (home) => {
     const before = store.stats().pipelines
     for (let n = 0; n < 500; n++) logger.info('line', { n })
     await logger.flush()
-    expect(store.stats().pipelines - before).toBeLessThanOrEqual(5)
+    expect(store.stats().pipelines - before).toBeLessThanOrEqual(Math.ceil(500 / HANDED_OVER_TOGETHER))
   })
 })
 
