@@ -8,9 +8,11 @@ import type { LogEntry, QueueConfig, StoreOptions, TriggerConfig } from '../inde
 import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
+import type { InstanceOptions } from './registry/calls.js'
 import { AWAIT_PATH } from './trigger/await-webhook.js'
 
 const DEFAULT_SUSPEND_AFTER = 30_000
+const DEFAULT_HEARTBEAT_INTERVAL = 10_000
 
 const any: Check = () => {}
 const oneOf = (...values: unknown[]): Check => {
@@ -45,7 +47,7 @@ const CONFIG = object({
     external: object({ level, adapter: any }),
     sampling: object({ rate: any, alwaysLog: any }),
   }),
-  registry: object({ instanceId: text, version: text, heartbeatInterval: any, heartbeatTimeout: any }),
+  registry: object({ instanceId: text, version: text, heartbeatInterval: duration, heartbeatTimeout: duration }),
   clock: any,
 })
 
@@ -54,7 +56,7 @@ export interface CoreOptions {
   store: StoreOptions
   clock: QueueConfig['clock']
   prefix: string
-  instanceId: string
+  instance: InstanceOptions
   isShared: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logLevel: LogEntry['level'] | undefined
@@ -80,7 +82,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     store: { ...eventStore, clock },
     clock,
     prefix: eventStore.prefix ?? 'nq',
-    instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
+    instance: readRegistry(registry, isShared),
     isShared,
     jobs: readJobs(jobs),
     logLevel: logging?.level,
@@ -88,6 +90,26 @@ export function readConfig(config: QueueConfig): CoreOptions {
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,
     secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
+  }
+}
+
+function readRegistry(
+  { instanceId, version, heartbeatInterval, heartbeatTimeout }: NonNullable<QueueConfig['registry']> = {},
+  isShared: boolean,
+): InstanceOptions {
+  const given = (value: number | string | undefined, name: string) =>
+    value === undefined ? undefined : toDuration(value, `registry.${name}`)
+  const timeout = given(heartbeatTimeout, 'heartbeatTimeout')
+  const usual = Math.min(DEFAULT_HEARTBEAT_INTERVAL, Math.ceil((timeout ?? Number.POSITIVE_INFINITY) / 3))
+  const interval = given(heartbeatInterval, 'heartbeatInterval') ?? usual
+  // Events that nobody else can see end with the process: there, silence says nothing.
+  const beats = isShared || heartbeatInterval !== undefined || heartbeatTimeout !== undefined
+  if (timeout === 0) throw refuse('registry.heartbeatTimeout is 0; expected more than registry.heartbeatInterval.')
+  return {
+    instanceId: instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
+    version,
+    heartbeatInterval: interval,
+    heartbeatTimeout: beats ? (timeout ?? 3 * interval) : 0,
   }
 }
 

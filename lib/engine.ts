@@ -11,6 +11,9 @@ import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
+import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
+import { Offers } from './registry/offers.js'
+import { Presence } from './registry/presence.js'
 import { Sweeper } from './sweeper.js'
 import type { Timers } from './timers.js'
 import { Registrations } from './trigger/registrations.js'
@@ -20,7 +23,10 @@ import { warn } from './warn.js'
 export interface EngineOptions {
   store: EventStore
   timers: Timers
-  instanceId: string
+  /** Whether a test moves the clock. */
+  isVirtual: boolean
+  /** This process among others. */
+  instance: InstanceOptions
   /** First part of the names of the runs' streams. */
   prefix: string
   /** Whether others work on the same runs. */
@@ -38,6 +44,7 @@ export interface EngineOptions {
 export class Engine {
   readonly options: EngineOptions
   readonly flows: FlowCalls
+  readonly registry: RegistryCalls
   readonly activity = new Activity()
   readonly executions = new Executions()
   /** The schemas of the flows that were defined here, by flow. */
@@ -49,12 +56,20 @@ export class Engine {
   readonly registrations: Registrations
   readonly deadlines: Deadlines
   readonly sweeper: Sweeper
+  /** What the workers of this process say that they do. */
+  readonly offers: Offers
+  readonly presence: Presence
   #dispatcher: Dispatcher | undefined
   #closed = false
 
   constructor(options: EngineOptions) {
     this.options = options
     this.flows = new FlowCalls(bridgeOf(options.store))
+    this.registry = new RegistryCalls(bridgeOf(options.store), options.instance)
+    this.offers = new Offers(this.registry)
+    const { timers, isVirtual, instance } = options
+    const heartbeatInterval = instance.heartbeatTimeout === 0 ? undefined : instance.heartbeatInterval
+    this.presence = new Presence(this.registry, { activity: this.activity, timers, isVirtual, heartbeatInterval })
     this.deadlines = new Deadlines(this)
     this.sweeper = new Sweeper(this)
     this.registrations = new Registrations(this)
@@ -68,6 +83,11 @@ export class Engine {
       if (worker) return worker.get(key)
     }
     return undefined
+  }
+
+  /** The id of this process in events. */
+  get instanceId(): string {
+    return this.options.instance.instanceId
   }
 
   get isClosed(): boolean {
@@ -159,7 +179,7 @@ export class Engine {
     this.sweeper.stop()
     this.registrations.stop()
     await this.activity.quiet()
-    await this.#dispatcher?.close()
+    await Promise.all([this.#dispatcher?.close(), this.presence.close()])
   }
 }
 

@@ -25,6 +25,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     this.#engine.flows.define(packed, replace)
     this.#engine.schemas.set(flow.name, schemas)
     this.#engine.registrations.add(flow)
+    this.#engine.offers.define(flow)
   }
 
   async start(flowName: string, input?: unknown, options: surface.StartOptions = {}): Promise<{ runId: string }> {

@@ -49,6 +49,7 @@ export class QueueWorker implements surface.Worker {
   readonly #slots: Slots
   readonly #running = new Set<StepExecution>()
   #work: Work | undefined
+  #deregister = () => {}
   #onClosed = () => {}
   #closing = false
   #aborted = false
@@ -60,7 +61,7 @@ export class QueueWorker implements surface.Worker {
     if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
       throw invalid('concurrency', concurrency, 'a whole number from 1 on')
     }
-    const { instanceId = engine.options.instanceId, suspendAfter, closeTimeout = DEFAULT_CLOSE_TIMEOUT } = given
+    const { instanceId = engine.instanceId, suspendAfter, closeTimeout = DEFAULT_CLOSE_TIMEOUT } = given
     this.#engine = engine
     this.#queue = checkName(queue, 'queue')
     this.#handlers = readHandlers(handlers)
@@ -94,6 +95,7 @@ export class QueueWorker implements surface.Worker {
       throw error
     }
     if (open++ === 0) keepAlive = setInterval(() => {}, 2 ** 30)
+    worker.#deregister = await engine.offers.add(worker.#options.workerId, queue, worker.#handlers.keys())
     return worker
   }
 
@@ -114,9 +116,20 @@ export class QueueWorker implements surface.Worker {
     await this.#closed
   }
 
-  async #close(): Promise<void> {
+  /** Takes no new job; resolves when those that run have ended, however long they take. */
+  async drain(): Promise<void> {
+    this.#stopTaking()
+    await this.#work?.close()
+  }
+
+  #stopTaking(): void {
     this.#closing = true
+    this.#deregister()
     for (const execution of this.#running) execution.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#stopTaking()
     const timer = setTimeout(() => this.#abort(), this.#options.closeTimeout)
     try {
       await this.#work?.close()

@@ -13,6 +13,7 @@ use super::flows::NativeFlows;
 use super::options::{OptionsInput, QueryInput, parse};
 use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
 use super::pages::{NativePages, NativeStreams};
+use super::registry::NativeRegistry;
 use super::run_state::NativeRunState;
 use super::submit::unpack;
 use super::subscription::NativeSubscription;
@@ -173,6 +174,12 @@ impl NativeStore {
     pub fn flows(&self) -> NativeFlows {
         let flows = FlowEngine::new(self.store.clone());
         NativeFlows { outlet: self.outlet.clone(), triggers: TriggerEngine::new(flows.clone()), flows }
+    }
+
+    /// The registry, for an instance that is described by a JSON object.
+    #[napi(catch_unwind)]
+    pub fn registry(&self, options: String) -> napi::Result<NativeRegistry> {
+        NativeRegistry::open(self.store.clone(), self.outlet.clone(), &options).map_err(thrown)
     }
 
     /// The state of a run. What it writes carries the envelope, a JSON object of texts.
