@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { QueueConfig, RunStatus, WorkerOptions } from '../../index.js'
 
 /** What processes run: a module of this folder. */
-type Program = 'flow-worker.mjs' | 'trigger-worker.mjs'
+type Program = 'flow-worker.mjs' | 'trigger-worker.mjs' | 'registry-worker.mjs'
 
 /** What a process is told at its start; see `flow-worker.mjs`. */
 export interface FleetOptions {
@@ -22,6 +22,12 @@ export interface FleetOptions {
 export interface TriggerFleetOptions {
   urls: string[]
   queue?: string
+}
+
+/** The same for `registry-worker.mjs`. */
+export interface RegistryFleetOptions {
+  config: QueueConfig
+  steps: string[]
 }
 
 /** A point that a handler has reached. */
@@ -106,7 +112,7 @@ export class Fleet {
   }
 
   /** Starts so many processes more. */
-  async start(count: number, options: FleetOptions | TriggerFleetOptions): Promise<Member[]> {
+  async start(count: number, options: FleetOptions | TriggerFleetOptions | RegistryFleetOptions): Promise<Member[]> {
     const started = Array.from(
       { length: count },
       () => new Member(this.#program, options, (point) => this.#reach(point)),

@@ -27,6 +27,7 @@ export interface PresenceOptions {
 export class Presence {
   readonly #calls: RegistryCalls
   readonly #options: PresenceOptions
+  #arrived: Promise<void> = Promise.resolve()
   #ticks: NodeJS.Timeout | undefined
   #cancel = () => {}
   #failed = false
@@ -39,16 +40,23 @@ export class Presence {
 
   /** Comes. */
   start(): void {
-    void this.#start()
+    const { activity, heartbeatInterval, isVirtual } = this.#options
+    if (heartbeatInterval !== undefined && !isVirtual) {
+      this.#tickEach(Math.min(Math.ceil(heartbeatInterval / 4), LONGEST_TICK))
+      this.#calls.keepBeating()
+    }
+    const arrive = () => this.#arrive()
+    this.#arrived = isVirtual ? activity.track(arrive) : arrive()
   }
 
-  async #start(): Promise<void> {
+  /** Resolves when it is recorded that it has come, or could not be. */
+  async arrived(): Promise<void> {
+    await this.#arrived
+  }
+
+  async #arrive(): Promise<void> {
     await this.#try(() => this.#calls.call('start', undefined, true))
-    if (this.#closed) return
-    const { heartbeatInterval, isVirtual } = this.#options
-    if (heartbeatInterval === undefined || isVirtual) return await this.#beat()
-    this.#tickEach(Math.min(Math.ceil(heartbeatInterval / 4), LONGEST_TICK))
-    this.#calls.keepBeating()
+    await this.#beat()
   }
 
   /** A thread that is blocked can't say so: whoever gives the signs of life sees how old this is. */
@@ -59,8 +67,8 @@ export class Presence {
 
   async #beat(): Promise<void> {
     await this.#try(() => this.#calls.call('beat', undefined, true))
-    const { activity, heartbeatInterval, timers } = this.#options
-    if (heartbeatInterval === undefined || this.#closed) return
+    const { activity, heartbeatInterval, isVirtual, timers } = this.#options
+    if (heartbeatInterval === undefined || !isVirtual || this.#closed) return
     this.#cancel = timers.at(timers.now() + heartbeatInterval, () => void activity.track(() => this.#beat()))
   }
 

@@ -138,6 +138,7 @@ export class WorkerRegistry implements Pick<surface.WorkerRegistry, keyof surfac
   }
 
   async #ask<N extends CallName>(name: N, request: Request<N>): Promise<Answer<N>> {
+    await this.#engine.presence.arrived()
     await this.#engine.offers.recorded()
     return await this.#call(name, request)
   }

@@ -60,7 +60,7 @@ impl RegistryEngine {
         }
     }
 
-    /// Gives signs of life by itself from now on, in real time, the first one at once. What fails is told of once an
+    /// Gives signs of life by itself, in real time, the first one after an interval. What fails is told of once an
     /// outage, and tried again.
     ///
     /// # Errors
@@ -70,7 +70,11 @@ impl RegistryEngine {
         let task = Task::spawn(async move {
             let interval = Duration::from_millis(engine.own.options.heartbeat_interval_ms);
             let mut is_failing = false;
-            while !engine.own.is_closed.load(Ordering::Relaxed) {
+            loop {
+                tokio::time::sleep(interval).await;
+                if engine.own.is_closed.load(Ordering::Relaxed) {
+                    return;
+                }
                 match engine.beat().await {
                     Ok(()) => is_failing = false,
                     Err(error) if error.code() == Code::Closed => return,
@@ -81,7 +85,6 @@ impl RegistryEngine {
                         is_failing = true;
                     }
                 }
-                tokio::time::sleep(interval).await;
             }
         })?;
         Ok(Heartbeats { _task: task })
