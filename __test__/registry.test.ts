@@ -140,8 +140,8 @@ onEveryBackend('the registry', (home) => {
     const first = await core.flows.start(queue)
     await begun
     const drained = core.registry.drain()
+    // The queue takes nothing of what comes now, or hands it back.
     const second = await core.flows.start(queue)
-    await until(async () => (await core.registry.getHealthyInstances()).length === 0 || home.name === 'redis', 'drain')
     const states = Object.fromEntries(
       (await core.registry.listInstances()).map((info) => [info.instanceId, info.state]),
     )

@@ -162,6 +162,8 @@ export class QueueWorker implements surface.Worker {
   }
 
   async #run(job: TakenJob): Promise<StepOutcome> {
+    // It was on its way here when the queue was told that nothing more is taken.
+    if (this.#closing) return { kind: 'retry', delay: 0, error: this.#tooLate() }
     const own = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
     const handler = own ?? this.#engine.handlerOf(job)
     if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
@@ -305,6 +307,10 @@ export class QueueWorker implements surface.Worker {
     const released = this.#engine.call('releaseStep', { runId: data.runId, stepName: name, executionId, reason })
     const late = new Promise<void>((resolve) => setTimeout(resolve, RELEASE_MS).unref())
     await Promise.race([released.then(noop, noop), late])
+  }
+
+  #tooLate(): NuxtQueueError {
+    return new NuxtQueueError('NQ_CLOSED', `The worker of queue ${shown(this.#queue)} takes no more jobs.`)
   }
 
   #noHandler({ name, data }: TakenJob): NuxtQueueError {
