@@ -46,7 +46,13 @@ export interface EventMap {
    * A run began. `input` is what it was started with; `triggeredBy` and `fireId` name what started it. `flow` is its
    * plan: the steps of its flow as they were then.
    */
-  'flow.started': { input?: unknown; triggeredBy?: string; fireId?: string; flow?: Record<string, unknown> }
+  'flow.started': {
+    input?: unknown
+    triggeredBy?: string
+    fireId?: string
+    version?: string
+    flow?: Record<string, unknown>
+  }
   /** A run ended well. */
   'flow.completed': { result?: unknown }
   /** A run ended with an error. `error` is the message, `failedStep` the step that gave up. */
@@ -212,6 +218,12 @@ export interface EventMap {
   /** An await was canceled. */
   'trigger.canceled': { awaitId: string; reason?: string }
 
+  /**
+   * No healthy instance takes a step that waits, or none in a version that goes with `version`; the envelope names step and
+   * queue. Recorded once, until the step is taken.
+   */
+  'queue.unavailable': { reason: string; version?: string }
+
   /** A worker offers to process a queue; the envelope names worker and instance. */
   'worker.registered': { queue: string; flows?: string[]; handlers?: string[] }
   /** A worker is alive. */
@@ -227,7 +239,9 @@ export interface EventMap {
     version?: string
   }
   /** A process joined. */
-  'instance.started': { version?: string; queues?: string[]; heartbeatTimeout?: number } | undefined
+  'instance.started':
+    | { version?: string; strategy?: 'strict' | 'latest' | 'mixed'; queues?: string[]; heartbeatTimeout?: number }
+    | undefined
   /** A process is alive; `blockedMs`: but for so long its event loop has not run. */
   'instance.heartbeat': { queues?: string[]; workerCount?: number; blockedMs?: number } | undefined
   /** A process takes no new steps, and ends those that it has. */
@@ -1275,6 +1289,12 @@ export interface StartOptions {
   runId?: string
   /** What started it, as {@link RunStatus.triggeredBy} tells it. */
   triggeredBy?: string
+  /**
+   * The version of the code that the run is to run in, such as `'1.4.0'`; see {@link RegistryConfig.strategy}. Default: that
+   * of this core ({@link RegistryConfig.version}), if it defines the flow. Where a step's definition names a version, that
+   * holds for the step.
+   */
+  version?: string
 }
 
 /**
@@ -1346,7 +1366,8 @@ export class FlowEngine {
   runs(flowName: string, options?: { limit?: number; offset?: number }): Promise<RunStatus[]>
 
   /**
-   * What a run is doing and what it waits for, in a few lines for people.
+   * What a run is doing and what it waits for, in a few lines for people. Lines that begin with `!` say which steps nobody
+   * takes, as far as the registry knows, and why.
    *
    * @throws `NQ_NOT_FOUND` for an unknown run.
    */
@@ -2421,6 +2442,18 @@ export interface RegistryConfig {
   instanceId?: string
   /** The version of the code, such as `'1.4.0'`: that of each step whose definition names none. Default: none. */
   version?: string
+  /**
+   * Which runs the workers of this process take. A run, and each of its steps, is for the version that it was started
+   * with ({@link StartOptions.version}).
+   *
+   * - `'strict'`: only those of the very same version.
+   * - `'latest'` (default): those of a compatible version: by the rules of semantic versions, the first number that is not
+   *   0 is the same, and neither is a pre-release. Where one of the two has no version, nothing is promised, and it is taken.
+   * - `'mixed'`: all.
+   *
+   * What this process does not take is left to others.
+   */
+  strategy?: 'strict' | 'latest' | 'mixed'
   /**
    * The time between two signs of life: milliseconds, or text. Default: 10 seconds, or a third of a shorter
    * `heartbeatTimeout`. In memory there are none unless this or `heartbeatTimeout` is set, as nobody else could see them.

@@ -50,6 +50,10 @@ export declare class NativeFlows {
   runs(ticket: number, request: string): string | null
   /** What a run is doing, in words. */
   explain(ticket: number, request: string): string | null
+  /** The steps of a run that are to be taken by a worker. */
+  waiting(ticket: number, request: string): string | null
+  /** Records that nobody can take a step. */
+  unavailable(ticket: number, request: string): string | null
   /** Begins a step, or says why there is nothing to do. */
   beginStep(ticket: number, request: string): string | null
   /** Ends a step well. */
@@ -186,6 +190,8 @@ export declare class NativeRegistry {
   flow(ticket: number, request: string): string | null
   /** What keeps a flow from running. */
   missing(ticket: number, request: string): string | null
+  /** Why nobody takes a step, or `null`. */
+  unavailable(ticket: number, request: string): string | null
   /** Waits for another revision; `false` at the end. */
   changed(ticket: number, request: string): string | null
 }
@@ -252,8 +258,8 @@ export declare class NativeStore {
   stats(): string
   /** Ends the store once everything accepted is settled. */
   close(ticket: number): string | null
-  /** The engines of flows and triggers. */
-  flows(): NativeFlows
+  /** The engines of flows and triggers, for code that is described by a JSON object. */
+  flows(code: string): NativeFlows
   /** The registry, for an instance that is described by a JSON object. */
   registry(options: string): NativeRegistry
   /** The state of a run. What it writes carries the envelope, a JSON object of texts. */

@@ -47,7 +47,13 @@ const CONFIG = object({
     external: object({ level, adapter: any }),
     sampling: object({ rate: any, alwaysLog: any }),
   }),
-  registry: object({ instanceId: text, version: text, heartbeatInterval: duration, heartbeatTimeout: duration }),
+  registry: object({
+    instanceId: text,
+    version: text,
+    strategy: oneOf('strict', 'latest', 'mixed'),
+    heartbeatInterval: duration,
+    heartbeatTimeout: duration,
+  }),
   clock: any,
 })
 
@@ -94,7 +100,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
 }
 
 function readRegistry(
-  { instanceId, version, heartbeatInterval, heartbeatTimeout }: NonNullable<QueueConfig['registry']> = {},
+  { instanceId, version, strategy, heartbeatInterval, heartbeatTimeout }: NonNullable<QueueConfig['registry']> = {},
   isShared: boolean,
 ): InstanceOptions {
   const given = (value: number | string | undefined, name: string) =>
@@ -108,6 +114,7 @@ function readRegistry(
   return {
     instanceId: instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
     version,
+    strategy,
     heartbeatInterval: interval,
     heartbeatTimeout: beats ? (timeout ?? 3 * interval) : 0,
   }

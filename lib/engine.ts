@@ -11,6 +11,7 @@ import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
+import { Availability } from './registry/availability.js'
 import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
 import { Offers } from './registry/offers.js'
 import { Presence } from './registry/presence.js'
@@ -59,13 +60,17 @@ export class Engine {
   /** What the workers of this process say that they do. */
   readonly offers: Offers
   readonly presence: Presence
+  readonly availability: Availability
   #dispatcher: Dispatcher | undefined
   #closed = false
 
   constructor(options: EngineOptions) {
     this.options = options
-    this.flows = new FlowCalls(bridgeOf(options.store))
+    const { version, strategy } = options.instance
+    // First, as it says what of its options can't work.
     this.registry = new RegistryCalls(bridgeOf(options.store), options.instance)
+    this.flows = new FlowCalls(bridgeOf(options.store), { version, strategy })
+    this.availability = new Availability(this)
     this.offers = new Offers(this.registry)
     const { timers, isVirtual, instance } = options
     const heartbeatInterval = instance.heartbeatTimeout === 0 ? undefined : instance.heartbeatInterval
@@ -130,6 +135,7 @@ export class Engine {
       } catch (error) {
         throw toHandOverError(jobs, error)
       }
+      this.availability.watch(jobs)
     })
   }
 
@@ -178,6 +184,7 @@ export class Engine {
     this.deadlines.stop()
     this.sweeper.stop()
     this.registrations.stop()
+    this.availability.stop()
     await this.activity.quiet()
     await Promise.all([this.#dispatcher?.close(), this.presence.close()])
   }

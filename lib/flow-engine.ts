@@ -30,12 +30,19 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
 
   async start(flowName: string, input?: unknown, options: surface.StartOptions = {}): Promise<{ runId: string }> {
     checkName(flowName, 'flowName')
-    const { runId, triggeredBy } = checkOptions(options, ['runId', 'triggeredBy'])
+    const { runId, triggeredBy, version } = checkOptions(options, ['runId', 'triggeredBy', 'version'])
     if (runId !== undefined) checkName(runId, 'runId')
     if (triggeredBy !== undefined) checkName(triggeredBy, 'triggeredBy')
+    if (version !== undefined) checkName(version, 'version')
     const packed = Json.of(input, 'input')
     await this.#checkInput(flowName, input)
-    const started = await this.#engine.callOwing('start', { flow: flowName, runId, input: packed, triggeredBy })
+    const started = await this.#engine.callOwing('start', {
+      flow: flowName,
+      runId,
+      input: packed,
+      triggeredBy,
+      version,
+    })
     await this.#engine.handOver([started.runId], started.jobs)
     return { runId: started.runId }
   }
@@ -71,7 +78,9 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
   }
 
   async explain(runId: string): Promise<string> {
-    return await this.#engine.call('explain', { runId: checkName(runId, 'runId') })
+    const text = await this.#engine.call('explain', { runId: checkName(runId, 'runId') })
+    const lines = await this.#engine.availability.explain(runId)
+    return [text, ...lines.map((line) => `! ${line}`)].join('\n')
   }
 
   /** What the schema makes of it is made again where the step runs: only JSON goes there. */

@@ -7,6 +7,7 @@ import type { NativeFlows } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { rethrowing, unwrap } from './errors.js'
 import { toJson } from './json.js'
+import type { WaitingStep } from './registry/calls.js'
 import type { NativePoint } from './time.js'
 
 /** A payload of a caller's: checked once, and written once, when the call is made. */
@@ -86,11 +87,15 @@ export interface BegunStep {
   awaits: RecordedAwait[]
 }
 
-/** A step that is not to be run: it has ended, or its run has. `failed`: because of this. */
-interface RefusedStep {
+/**
+ * A step that is not to be run: it has ended, or its run has. `failed`: because of this. `elsewhere`: it is for code of
+ * another version.
+ */
+export interface RefusedStep {
   run: false
   reason: string
   failed?: boolean
+  elsewhere?: boolean
 }
 
 /** Jobs that somebody was about to hand over, and did not. */
@@ -130,7 +135,10 @@ export interface KnownTrigger {
 
 /** What each method takes and gives. */
 interface Calls {
-  start: [{ flow: string; runId?: string; input?: Json; triggeredBy?: string }, Jobs & { runId: string }]
+  start: [
+    { flow: string; runId?: string; input?: Json; triggeredBy?: string; version?: string },
+    Jobs & { runId: string },
+  ]
   emit: [
     { runId: string; name: string; payload?: Json; step?: Omit<Execution, 'runId'> & { ordinal: number } },
     Jobs & { woken: number },
@@ -139,6 +147,8 @@ interface Calls {
   status: [{ runId: string }, RunStatus | null]
   runs: [{ flow: string; limit?: number; offset?: number }, RunStatus[]]
   explain: [{ runId: string }, string]
+  waiting: [{ runId: string }, WaitingStep[]]
+  unavailable: [{ runId: string; stepName: string; reason: string }, boolean]
   beginStep: [
     Execution & {
       flowName: string
@@ -233,14 +243,21 @@ export type Answer<N extends CallName> = Calls[N][1]
 
 type Methods = { [name in CallName]: (ticket: number, request: string) => string | null }
 
+/** The code of this process. */
+interface Code {
+  version?: string | undefined
+  /** Which runs of other versions it takes. */
+  strategy?: string | undefined
+}
+
 /** The native flow engine of a store. */
 export class FlowCalls {
   readonly #bridge: Bridge
   readonly #native: NativeFlows
 
-  constructor(bridge: Bridge) {
+  constructor(bridge: Bridge, code: Code) {
     this.#bridge = bridge
-    this.#native = bridge.store.flows()
+    this.#native = rethrowing(() => bridge.store.flows(JSON.stringify(code)))
   }
 
   define(definition: object, replace: boolean): void {

@@ -73,6 +73,7 @@ class Core {
     if (this.#draining) throw new NuxtQueueError('NQ_CLOSED', 'The instance is draining; open a new core to go on.')
     const worker = await QueueWorker.open(this.#engine, queue, handlers, options, () => this.#workers.delete(worker))
     this.#workers.add(worker)
+    await worker.register()
     // Closed while it was opened.
     if (this.#closed) await worker.close()
     else if (this.#draining) await worker.drain()

@@ -9,7 +9,7 @@ import { toDuration } from './duration.js'
 import type { Engine } from './engine.js'
 import { NuxtQueueError, shown } from './errors.js'
 import type { RunLogger } from './logger.js'
-import { type BegunStep, Json } from './native-flows.js'
+import { type BegunStep, Json, type RefusedStep } from './native-flows.js'
 import { checkName, checkObject, checkOptions, invalid } from './query.js'
 import { validate } from './schema.js'
 import { Slots } from './slots.js'
@@ -31,6 +31,9 @@ const RETRY_ELSEWHERE_MS = 5000
 const RELEASE_MS = 1000
 
 const noop = () => {}
+
+/** Another instance has the version of the code that a step needs, and may be the next to take it. */
+const RETRY_OTHER_VERSION_MS = 250
 
 /** The store may be back by then. */
 const RETRY_LATER_MS = 1000
@@ -95,8 +98,15 @@ export class QueueWorker implements surface.Worker {
       throw error
     }
     if (open++ === 0) keepAlive = setInterval(() => {}, 2 ** 30)
-    worker.#deregister = await engine.offers.add(worker.#options.workerId, queue, worker.#handlers.keys())
     return worker
+  }
+
+  /** Says in the registry what it offers. */
+  async register(): Promise<void> {
+    if (this.#closing) return
+    const offer = this.#engine.offers.add(this.#options.workerId, this.#queue, this.#handlers.keys())
+    this.#deregister = offer.withdraw
+    await offer.recorded
   }
 
   /** A job that comes to one worker may be meant for another one of its queue. */
@@ -166,13 +176,16 @@ export class QueueWorker implements surface.Worker {
     if (this.#closing) return { kind: 'retry', delay: 0, error: this.#tooLate() }
     const own = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
     const handler = own ?? this.#engine.handlerOf(job)
-    if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
+    if (handler === undefined) {
+      this.#engine.availability.watch([job])
+      return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
+    }
     this.#slots.take()
     let execution: StepExecution | undefined
     const executionId = randomUUID()
     try {
       const begun = await this.#begin(job, executionId)
-      if (!begun.run) return refusal(begun)
+      if (!begun.run) return begun.elsewhere ? await this.#leave(job, begun) : refusal(begun)
       if (begun.rerun) await this.#handOverAgain(job)
       execution = this.#execution(job, begun, executionId)
       const outcome = await Promise.race([this.#execute(execution, handler), execution.abandoned])
@@ -307,6 +320,13 @@ export class QueueWorker implements surface.Worker {
     const released = this.#engine.call('releaseStep', { runId: data.runId, stepName: name, executionId, reason })
     const late = new Promise<void>((resolve) => setTimeout(resolve, RELEASE_MS).unref())
     await Promise.race([released.then(noop, noop), late])
+  }
+
+  /** Leaves a step to code of another version; where there is none, that is recorded. */
+  async #leave({ name, data }: TakenJob, { reason }: RefusedStep): Promise<StepOutcome> {
+    const isAnywhere = await this.#engine.availability.check(data.runId, name)
+    const delay = isAnywhere ? RETRY_OTHER_VERSION_MS : RETRY_ELSEWHERE_MS
+    return { kind: 'retry', delay, error: new NuxtQueueError('NQ_NOT_FOUND', reason) }
   }
 
   #tooLate(): NuxtQueueError {

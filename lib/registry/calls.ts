@@ -11,6 +11,8 @@ import { rethrowing, unwrap } from '../errors.js'
 export interface InstanceOptions {
   instanceId: string
   version?: string | undefined
+  /** Which runs of other versions it takes. */
+  strategy?: 'strict' | 'latest' | 'mixed' | undefined
   /** In milliseconds. */
   heartbeatInterval: number
   /** In milliseconds; 0: it never counts as dead. */
@@ -33,6 +35,13 @@ export interface RequiredStep {
   queue: string
 }
 
+/** A step that is to be taken by a worker. */
+export interface WaitingStep extends RequiredStep {
+  flowName: string
+  /** The version of the code that it is to run in. */
+  version?: string
+}
+
 /** What each method takes and gives. */
 interface Calls {
   start: [undefined, null]
@@ -48,6 +57,7 @@ interface Calls {
   queueHandlers: [{ queue: string }, string[]]
   flow: [{ name: string; version?: string; strategy?: string }, RegisteredFlow | null]
   missing: [{ name: string; required: RequiredStep[] }, { missing: string[]; revision: number }]
+  unavailable: [WaitingStep, string | null]
   changed: [{ revision: number }, boolean]
 }
 

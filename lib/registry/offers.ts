@@ -42,15 +42,14 @@ export class Offers {
   /**
    * A worker begins to take jobs.
    *
-   * @returns Says that it takes no more.
+   * @returns `recorded` resolves when that is recorded, or takes too long; `withdraw` says that it takes no more.
    */
-  async add(workerId: string, queue: string, handlers: Iterable<string>): Promise<() => void> {
+  add(workerId: string, queue: string, handlers: Iterable<string>): { recorded: Promise<void>; withdraw: () => void } {
     const taken = [...this.#workers].some((worker) => worker.workerId === workerId)
     const worker = { workerId: taken ? `${workerId}@${queue}` : workerId, queue, handlers: [...handlers].sort() }
     this.#workers.add(worker)
-    const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS).unref())
-    await Promise.race([this.#register(worker), late])
-    return () => this.#remove(worker)
+    const late = new Promise<void>((resolve) => setTimeout(resolve, PATIENCE_MS).unref())
+    return { recorded: Promise.race([this.#register(worker), late]), withdraw: () => this.#remove(worker) }
   }
 
   /** Resolves when everything that was offered so far is recorded, or could not be. */

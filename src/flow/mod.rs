@@ -25,6 +25,7 @@ mod definition;
 mod explain;
 mod job;
 mod object;
+mod routing;
 mod step;
 
 use std::collections::HashMap;
@@ -38,11 +39,13 @@ use self::decide::Decision;
 pub use self::definition::{BackoffDefinition, Entry, FlowDefinition, StepDefinition};
 pub use self::job::{Job, JobData};
 pub(crate) use self::object::Object;
+pub use self::routing::Waiting;
 pub use self::step::{BeginRequest, Begun, Failed, StepError};
 use crate::error::{Code, Error, Result};
 use crate::event::{Field, NewEvent};
 use crate::run::{AwaitPhase, Ending, Plan, Progress, RunStatus, Status, emit_data};
 use crate::store::{AppendOptions, EventStore};
+use crate::version::StepVersion;
 
 /// How long the id of a run may be, in bytes: it is part of job ids, of names of streams and of what is noted of it.
 const LONGEST_RUN_ID: usize = 255;
@@ -54,6 +57,7 @@ const MOST_DEBTS: usize = 1_000;
 pub struct FlowEngine {
     store: EventStore,
     plans: Arc<RwLock<HashMap<String, Arc<Plan>>>>,
+    code: Arc<routing::Code>,
     ids: Arc<Mutex<ContextV7>>,
     handing: Arc<HandingOver>,
     beginning: Arc<step::Beginning>,
@@ -132,7 +136,14 @@ impl FlowEngine {
     pub fn new(store: EventStore) -> Self {
         let handing = HandingOver { id: Uuid::new_v4().to_string(), runs: Mutex::default() };
         let ids = Arc::new(Mutex::new(ContextV7::new()));
-        FlowEngine { store, plans: Arc::default(), ids, handing: Arc::new(handing), beginning: Arc::default() }
+        FlowEngine {
+            store,
+            plans: Arc::default(),
+            code: Arc::default(),
+            ids,
+            handing: Arc::new(handing),
+            beginning: Arc::default(),
+        }
     }
 
     /// The store that runs are recorded in.
@@ -178,9 +189,25 @@ impl FlowEngine {
     /// `NotFound` for an unknown flow, `Validation` for an id that can't be used, `Conflict` if it belongs to a run of
     /// another flow, and those of appending.
     pub async fn start(&self, flow_name: &str, input: Option<&str>, options: StartOptions) -> Result<Started> {
-        let plan = match (self.plan(flow_name), options.plan) {
-            (Err(_), Some(plan)) => plan,
-            (plan, _) => plan?,
+        self.start_in_version(None, flow_name, input, options).await
+    }
+
+    /// The same for a run that is to run in code of a version. Left out: in that of this engine, if it defines the flow.
+    ///
+    /// # Errors
+    /// As [`FlowEngine::start`], and `Validation` for a version that is none.
+    pub async fn start_in_version(
+        &self,
+        version: Option<&str>,
+        flow_name: &str,
+        input: Option<&str>,
+        options: StartOptions,
+    ) -> Result<Started> {
+        StepVersion::parse(version)?;
+        let (plan, own_version) = match (self.plan(flow_name), options.plan) {
+            // Whoever does not define the flow has no version of it.
+            (Err(_), Some(plan)) => (plan, None),
+            (plan, _) => (plan?, self.code.version.as_deref()),
         };
         let run_id = options.run_id.unwrap_or_else(|| self.new_id());
         // Longer ones would be refused where it is noted that their jobs are owed, when they are recorded already.
@@ -194,6 +221,7 @@ impl FlowEngine {
             .maybe_raw("input", input)
             .maybe_text("triggeredBy", options.triggered_by.as_deref())
             .maybe_text("fireId", options.fire_id.as_deref())
+            .maybe_text("version", version.or(own_version))
             .raw("flow", &text)
             .done();
         let event =

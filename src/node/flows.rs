@@ -14,6 +14,7 @@ use crate::flow::{
 };
 use crate::state::Point;
 use crate::trigger::TriggerEngine;
+use crate::version::Strategy;
 
 /// The engines of flows and triggers over a store.
 #[napi]
@@ -21,6 +22,14 @@ pub struct NativeFlows {
     pub(super) outlet: Outlet,
     pub(super) flows: FlowEngine,
     pub(super) triggers: TriggerEngine,
+}
+
+/// The code of this process.
+#[derive(Deserialize)]
+pub(super) struct CodeInput {
+    pub(super) version: Option<String>,
+    #[serde(default)]
+    pub(super) strategy: Strategy,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +40,7 @@ struct StartInput {
     #[serde(default, deserialize_with = "raw")]
     input: Raw,
     triggered_by: Option<String>,
+    version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +115,14 @@ struct StalledInput {
     run_id: String,
     step_name: String,
     silent_for_ms: u64,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UnavailableInput {
+    run_id: String,
+    step_name: String,
     reason: String,
 }
 
@@ -191,6 +209,8 @@ struct SkipOutput<'a> {
     reason: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     failed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
 #[derive(Serialize)]
@@ -265,9 +285,9 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn start(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: StartInput, flows, triggers| {
-            let options =
-                StartOptions { run_id: input.run_id, triggered_by: input.triggered_by, ..StartOptions::default() };
-            let started = flows.start(&input.flow, text(&input.input), options).await?;
+            let StartInput { flow, run_id, input, triggered_by, version } = input;
+            let options = StartOptions { run_id, triggered_by, ..StartOptions::default() };
+            let started = flows.start_in_version(version.as_deref(), &flow, text(&input), options).await?;
             Ok(json(&StartedOutput { run_id: started.run_id, jobs: started.jobs, repeated: started.is_repeated }))
         })
     }
@@ -312,6 +332,20 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn explain(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: RunInput, flows, triggers| Ok(json(&flows.explain(&input.run_id).await?)))
+    }
+
+    /// The steps of a run that are to be taken by a worker.
+    #[napi(catch_unwind)]
+    pub fn waiting(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: RunInput, flows, triggers| Ok(json(&flows.waiting(&input.run_id).await?)))
+    }
+
+    /// Records that nobody can take a step.
+    #[napi(catch_unwind)]
+    pub fn unavailable(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: UnavailableInput, flows, triggers| {
+            Ok(json(&flows.unavailable(&input.run_id, &input.step_name, &input.reason).await?))
+        })
     }
 
     /// Begins a step, or says why there is nothing to do.
@@ -532,7 +566,8 @@ fn begun(begun: &Begun) -> String {
                 })
                 .collect(),
         }),
-        Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false }),
-        Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true }),
+        Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: false }),
+        Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true, elsewhere: false }),
+        Begun::Elsewhere(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: true }),
     }
 }

@@ -26,6 +26,8 @@ pub struct NativeRegistry {
 struct OptionsInput {
     instance_id: String,
     version: Option<String>,
+    #[serde(default)]
+    strategy: Strategy,
     heartbeat_interval: u64,
     heartbeat_timeout: u64,
 }
@@ -67,6 +69,15 @@ struct MissingInput {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WaitingInput {
+    flow_name: String,
+    #[serde(flatten)]
+    step: Required,
+    version: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct QueueInput {
     queue: String,
 }
@@ -99,6 +110,7 @@ impl NativeRegistry {
         let options = RegistryOptions {
             instance_id: input.instance_id,
             version: input.version,
+            strategy: input.strategy,
             heartbeat_interval_ms: input.heartbeat_interval,
             heartbeat_timeout_ms: input.heartbeat_timeout,
         };
@@ -237,6 +249,15 @@ impl NativeRegistry {
         ask!(self, ticket, request, |input: MissingInput, registry| {
             let (missing, revision) = registry.missing(&input.name, &input.required).await?;
             Ok(json(&MissingOutput { missing, revision }))
+        })
+    }
+
+    /// Why nobody takes a step, or `null`.
+    #[napi(catch_unwind)]
+    pub fn unavailable(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: WaitingInput, registry| {
+            let reason = registry.unavailable(&input.flow_name, &input.step, input.version.as_deref());
+            Ok(json(&reason.await?))
         })
     }
 

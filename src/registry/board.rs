@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::instance::{Instance, Role, StepOffer};
 use crate::event::EventRef;
 use crate::store::Compact;
+use crate::version::Strategy;
 
 /// For how long an instance is remembered that is dead or has left.
 pub(super) const FORGET_AFTER_MS: u64 = 60 * 60_000;
@@ -58,6 +59,7 @@ struct Data {
     step_name: Option<String>,
     queue: Option<String>,
     version: Option<String>,
+    strategy: Strategy,
     heartbeat_timeout: Option<u64>,
     blocked_ms: Option<u64>,
     flows: Vec<String>,
@@ -125,8 +127,8 @@ impl Board {
     }
 
     fn start(&mut self, id: String, data: Data, at_ms: u64) {
-        let Data { version, heartbeat_timeout: timeout_ms, .. } = data;
-        self.instances.insert(id, Instance { version, timeout_ms, ..Instance::starting(at_ms) });
+        let Data { version, strategy, heartbeat_timeout: timeout_ms, .. } = data;
+        self.instances.insert(id, Instance { version, strategy, timeout_ms, ..Instance::starting(at_ms) });
     }
 
     /// A sign of life. It is news only if nobody would have expected it.
@@ -257,10 +259,10 @@ mod tests {
     use crate::store::{AppendOptions, Compact, EventStore, StoreOptions};
 
     /// An event, and how much time passes before it.
-    fn any_event() -> impl Strategy<Value = (NewEvent, u64)> {
+    fn any_event() -> impl proptest::strategy::Strategy<Value = (NewEvent, u64)> {
         (0..9, 0..4, 0..3, 0..3, 0..6_u32).prop_map(|(what, instance, worker, step, pause)| {
             let (event_type, data) = match what {
-                0 => ("instance.started", json!({ "version": "1.0.0", "heartbeatTimeout": step * 10_000 })),
+                0 => ("instance.started", json!({ "version": "1.0.0", "heartbeatTimeout": step * 10_000, "strategy": "mixed" })),
                 1 => ("instance.heartbeat", json!({})),
                 2 => ("instance.heartbeat", json!({ "blockedMs": step })),
                 3 => ("instance.draining", json!({})),

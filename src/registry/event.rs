@@ -2,14 +2,18 @@
 
 use serde::Serialize;
 
+use super::RegistryOptions;
 use super::instance::{Role, StepOffer, WorkerOffer};
 use crate::event::{Field, NewEvent};
+use crate::version::Strategy;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StartedData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strategy: Option<Strategy>,
     heartbeat_timeout: u64,
 }
 
@@ -50,8 +54,11 @@ fn of(instance_id: &str, event_type: &str) -> NewEvent {
     NewEvent::new(event_type).with(Field::InstanceId, instance_id)
 }
 
-pub(super) fn started(instance_id: &str, version: Option<&str>, heartbeat_timeout: u64) -> NewEvent {
-    with(of(instance_id, "instance.started"), &StartedData { version, heartbeat_timeout })
+pub(super) fn started(options: &RegistryOptions) -> NewEvent {
+    let RegistryOptions { instance_id, version, strategy, heartbeat_timeout_ms: heartbeat_timeout, .. } = options;
+    let strategy = Some(*strategy).filter(|strategy| *strategy != Strategy::default());
+    let data = StartedData { version: version.as_deref(), strategy, heartbeat_timeout: *heartbeat_timeout };
+    with(of(instance_id, "instance.started"), &data)
 }
 
 /// A sign of life. There is one every few seconds: it says nothing that is said elsewhere.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::version::StepVersion;
+use crate::version::{StepVersion, Strategy};
 
 /// How long an instance may be silent that did not say how long.
 pub(super) const DEFAULT_TIMEOUT_MS: u64 = 30_000;
@@ -135,6 +135,9 @@ pub struct Instance {
     /// The version of its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Which runs of other versions it takes.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub strategy: Strategy,
     /// Whether it said anything after it was started.
     #[serde(default)]
     pub is_ready: bool,
@@ -150,6 +153,10 @@ pub struct Instance {
     /// By their ids.
     #[serde(default)]
     pub workers: BTreeMap<String, WorkerOffer>,
+}
+
+fn is_default(strategy: &Strategy) -> bool {
+    *strategy == Strategy::default()
 }
 
 impl Instance {

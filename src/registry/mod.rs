@@ -37,7 +37,7 @@ use crate::backend::{Receipt, Selector};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events, NewEvent};
 use crate::store::{AppendOptions, Compact, Delivery, EventStore, Query, snapshot_state};
-use crate::version::StepVersion;
+use crate::version::{StepVersion, Strategy};
 
 /// From how many events on the stream is compacted, if it mostly holds signs of life.
 const COMPACT_FROM: u64 = 500;
@@ -49,6 +49,8 @@ pub struct RegistryOptions {
     pub instance_id: String,
     /// The version of its code.
     pub version: Option<String>,
+    /// Which runs of other versions it takes.
+    pub strategy: Strategy,
     /// The time between two signs of life, in milliseconds.
     pub heartbeat_interval_ms: u64,
     /// How long it may be silent before it counts as dead, in milliseconds; 0: for ever.
@@ -61,6 +63,7 @@ impl RegistryOptions {
         RegistryOptions {
             instance_id: instance_id.into(),
             version: None,
+            strategy: Strategy::default(),
             heartbeat_interval_ms: 10_000,
             heartbeat_timeout_ms: 30_000,
         }
@@ -144,8 +147,7 @@ impl RegistryEngine {
     /// `Config` for options that can't work.
     pub fn new(store: EventStore, options: RegistryOptions) -> Result<Self> {
         options.check()?;
-        let started = event::started(&options.instance_id, options.version.as_deref(), options.heartbeat_timeout_ms);
-        store.check_event(&started).map_err(|error| {
+        store.check_event(&event::started(&options)).map_err(|error| {
             Error::new(Code::Config, format!("registry.instanceId can't be recorded: {}", error.message()))
         })?;
         let own = Own {
@@ -300,6 +302,15 @@ impl RegistryEngine {
     /// Those of reading.
     pub async fn missing(&self, name: &str, required: &[Required]) -> Result<(Vec<String>, u64)> {
         self.ask(|board, now_ms| (board.missing(name, required, now_ms), board.revision)).await
+    }
+
+    /// Why nobody takes a step that is to run in a version, in words; `None`: somebody would.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn unavailable(&self, flow_name: &str, step: &Required, version: Option<&str>) -> Result<Option<String>> {
+        let version = StepVersion::read(version);
+        self.ask(|board, now_ms| board.unavailable(flow_name, step, &version, now_ms)).await
     }
 
     /// Waits until the registry is another one than in a revision. False: the store was closed.

@@ -26,7 +26,7 @@ impl Own {
         let recorded = board.instances.get(id).filter(|instance| !instance.has_left);
         let mut events = Vec::new();
         if recorded.is_none() {
-            events.push(event::started(id, self.options.version.as_deref(), self.options.heartbeat_timeout_ms));
+            events.push(event::started(&self.options));
         }
         let nothing = Instance::default();
         let recorded = recorded.unwrap_or(&nothing);
@@ -72,8 +72,7 @@ impl RegistryEngine {
     pub async fn start(&self) -> Result<()> {
         let _turn = self.writing.lock().await;
         // Another one may have had this id before.
-        let Own { options, .. } = &*self.own;
-        let started = event::started(self.instance_id(), options.version.as_deref(), options.heartbeat_timeout_ms);
+        let started = event::started(&self.own.options);
         self.say(vec![started], AppendOptions::default()).await?;
         self.record().await
     }

@@ -157,6 +157,12 @@ impl WorkerOffer {
         sorted(self.flows.iter().chain(self.steps.iter().map(|step| &step.flow_name)).map(String::as_str))
     }
 
+    /// The version in which it would run a step.
+    fn version_of(&self, flow_name: &str, step_name: &str, instance: &Instance) -> StepVersion {
+        let offer = self.steps.iter().find(|step| step.flow_name == flow_name && step.step_name == step_name);
+        offer.map_or_else(|| StepVersion::read(instance.version.as_deref()), StepOffer::version)
+    }
+
     /// Whether it would take a job of this step, as far as it said.
     fn takes(&self, flow_name: &str, step: &Required) -> bool {
         let has_handler = |handlers: &Vec<String>| {
@@ -291,6 +297,37 @@ impl Board {
     pub(super) fn can_take(&self, flow_name: &str, step: &Required, now_ms: u64) -> bool {
         let mut healthy = self.states(now_ms).filter(|(.., state)| *state == InstanceState::Healthy);
         healthy.any(|(_, instance, _)| instance.workers.values().any(|worker| worker.takes(flow_name, step)))
+    }
+
+    /// Why no healthy instance would take a step that is to run in a version, in words.
+    pub(super) fn unavailable(
+        &self,
+        flow_name: &str,
+        step: &Required,
+        version: &StepVersion,
+        now_ms: u64,
+    ) -> Option<String> {
+        let Required { step_name, queue } = step;
+        let healthy = self.states(now_ms).filter(|(.., state)| *state == InstanceState::Healthy);
+        let mut others = BTreeSet::new();
+        for (id, instance, _) in healthy {
+            for worker in instance.workers.values().filter(|worker| worker.takes(flow_name, step)) {
+                let own = worker.version_of(flow_name, step_name, instance);
+                if own.goes_with(version, instance.strategy) {
+                    return None;
+                }
+                others.insert(format!("{id} ({})", own.to_text().unwrap_or_else(|| "none".into())));
+            }
+        }
+        let others: Vec<String> = others.into_iter().collect();
+        Some(match others.as_slice() {
+            [] => format!("no healthy instance takes step \"{step_name}\" of queue \"{queue}\""),
+            others => format!(
+                "step \"{step_name}\" of queue \"{queue}\" is to run in version {}, which goes with none of those that healthy instances have: {}",
+                version.to_text().unwrap_or_else(|| "none".into()),
+                others.join(", ")
+            ),
+        })
     }
 
     /// An offer of a living instance that is otherwise, although it has the same version: who has it, and what differs.
