@@ -1,7 +1,14 @@
 /** Processes that share a registry: each runs a part of a flow; they are killed, blocked, drained and replaced. */
 
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type InstanceInfo, open, type QueueConfig, type QueueCore, type RegisteredFlow } from '../index.js'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  type EventType,
+  type InstanceInfo,
+  open,
+  type QueueConfig,
+  type QueueCore,
+  type RegisteredFlow,
+} from '../index.js'
 import { refuses } from './support/failure.js'
 import { Fleet, type Member } from './support/fleet.js'
 import { type RedisServer, startRedis, until } from './support/redis.js'
@@ -95,3 +102,56 @@ test('one whose event loop is blocked for longer than its timeout is alive, and 
     return info?.blockedMs === undefined
   }, 'the event loop to be seen running')
 }, 30_000)
+
+describe('a rolling deployment', () => {
+  let old: Member[]
+  let fresh: Member[]
+
+  test('shows both versions, and runs stay with theirs', async () => {
+    old = [...fleet.members]
+    fresh = await Promise.all(STEPS.map((step) => start(step, '2.0.0')))
+    const both = await told([...fleet.members])
+    expect(both.versions).toEqual(['2.0.0', '1.0.0'])
+    expect(versionsOf(both)).toEqual(['2.0.0', '2.0.0', '2.0.0'])
+    expect(versionsOf(await told([...fleet.members], { version: '1.0.0', strategy: 'strict' }))).toEqual([
+      '1.0.0',
+      '1.0.0',
+      '1.0.0',
+    ])
+    await Promise.all([
+      ...['a', 'b'].map((run) => old[0]?.ask({ start: `old-${run}` })),
+      ...['a', 'b'].map((run) => fresh[0]?.ask({ start: `fresh-${run}` })),
+    ])
+    for (const run of ['old-a', 'old-b'])
+      expect(await takersOf(run)).toEqual(['load-1.0.0', 'train-again', 'save-1.0.0'])
+    for (const run of ['fresh-a', 'fresh-b']) {
+      expect(await takersOf(run)).toEqual(['load-2.0.0', 'train-2.0.0', 'save-2.0.0'])
+    }
+  }, 60_000)
+
+  test('drains the old instances, and what is left of them waits for their version', async () => {
+    await Promise.all(old.map((member) => member.ask({ ask: ['drain'] })))
+    expect(await stateOf('load-1.0.0')).toBe('draining')
+    expect(versionsOf(await told(fresh))).toEqual(['2.0.0', '2.0.0', '2.0.0'])
+    await Promise.all(old.map((member) => member.close()))
+    expect(await stateOf('load-1.0.0')).toBe('left')
+    await fresh[0]?.ask({ start: 'late', version: '1.0.0' })
+    await until(async () => (await eventsOf('late', 'queue.unavailable')).length > 0, 'it to be noted')
+    const reason =
+      'step "load" of queue "api" is to run in version 1.0.0, which goes with none of those that healthy instances have: load-2.0.0 (2.0.0)'
+    expect(await eventsOf('late', 'queue.unavailable')).toMatchObject([{ stepName: 'load', data: { reason } }])
+    expect(await core.flows.explain('late')).toContain(reason)
+    await fleet.start(1, { config: config('back', '1.0.1'), steps: STEPS })
+    expect(await takersOf('late')).toEqual(['back', 'back', 'back'])
+  }, 60_000)
+})
+
+const versionsOf = (flow: RegisteredFlow) => STEPS.map((step) => flow.steps[step]?.version)
+
+const eventsOf = (runId: string, type: EventType) => core.store.query({ stream: `nq:flow:${runId}`, types: [type] })
+
+/** The instances that ran the steps of a run, once it has completed. */
+async function takersOf(runId: string): Promise<Array<string | undefined>> {
+  await until(async () => (await core.flows.status(runId))?.status === 'completed', `${runId} to be completed`, 20_000)
+  return (await eventsOf(runId, 'flow.step.started')).map(({ instanceId }) => instanceId)
+}

@@ -4,7 +4,7 @@
 //
 // It sends `{ ready: true }`, and `{ at, runId }` whenever a step runs: `at` is `step@version of the instance's code`.
 // Messages: `{ ask: [method, ...arguments], as }` is answered by `{ [as]: what the method of the registry gave }`;
-// `{ start: runId, as }` starts a run; `{ block: ms, as }` keeps the event loop for so long; `{ close: true }` ends it in
+// `{ start: runId, version, as }` starts a run; `{ block: ms, as }` keeps the event loop for so long; `{ close: true }` ends it in
 // good order.
 
 import { open } from '../../index.js'
@@ -24,12 +24,12 @@ for (const name of steps) {
   await core.worker(queue, { [name]: handler })
 }
 
-process.on('message', async ({ ask, start, block, as, close }) => {
+process.on('message', async ({ ask, start, version, block, as, close }) => {
   if (ask) {
     const [method, ...args] = ask
     process.send({ [as]: (await core.registry[method](...args)) ?? null })
   }
-  if (start) process.send({ [as]: await core.flows.start(flow.name, { n: 1 }, { runId: start }) })
+  if (start) process.send({ [as]: await core.flows.start(flow.name, { n: 1 }, { runId: start, version }) })
   if (block) {
     const until = Date.now() + block
     while (Date.now() < until);
