@@ -1079,6 +1079,8 @@ export interface RunStatus {
   endedAt?: string
   /** What started it, if its start event says so. */
   triggeredBy?: string
+  /** The version of the code that it is to run in, if its start event says so. */
+  version?: string
   /** Its steps by name. */
   steps: Record<
     string,

@@ -124,6 +124,7 @@ describe('a rolling deployment', () => {
     ])
     for (const run of ['old-a', 'old-b'])
       expect(await takersOf(run)).toEqual(['load-1.0.0', 'train-again', 'save-1.0.0'])
+    expect((await core.flows.status('old-a'))?.version).toBe('1.0.0')
     for (const run of ['fresh-a', 'fresh-b']) {
       expect(await takersOf(run)).toEqual(['load-2.0.0', 'train-2.0.0', 'save-2.0.0'])
     }

@@ -25,6 +25,9 @@ pub struct RunStatus {
     /// The trigger that started it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub triggered_by: Option<String>,
+    /// The version of the code that it is to run in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Its steps by name.
     pub steps: BTreeMap<String, StepStatus>,
     /// What it waits for, oldest first.

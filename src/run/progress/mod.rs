@@ -538,6 +538,7 @@ impl Progress {
             started_at: self.started_at.clone(),
             ended_at: self.ending.as_ref().map(|ending| ending.at.clone()),
             triggered_by: self.triggered_by.clone(),
+            version: self.version.as_deref().map(str::to_owned),
             steps: steps.collect(),
             awaits: open.map(Await::shown).collect(),
         }
