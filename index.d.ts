@@ -46,7 +46,13 @@ export interface EventMap {
    * A run began. `input` is what it was started with; `triggeredBy` and `fireId` name what started it. `flow` is its
    * plan: the steps of its flow as they were then.
    */
-  'flow.started': { input?: unknown; triggeredBy?: string; fireId?: string; flow?: Record<string, unknown> }
+  'flow.started': {
+    input?: unknown
+    triggeredBy?: string
+    fireId?: string
+    version?: string
+    flow?: Record<string, unknown>
+  }
   /** A run ended well. */
   'flow.completed': { result?: unknown }
   /** A run ended with an error. `error` is the message, `failedStep` the step that gave up. */
@@ -236,8 +242,14 @@ export interface EventMap {
   /** An await was canceled. */
   'trigger.canceled': { awaitId: string; reason?: string }
 
+  /**
+   * No healthy instance takes a step that waits, or none in a version that goes with `version`; the envelope names step and
+   * queue. Recorded once, until the step is taken.
+   */
+  'queue.unavailable': { reason: string; version?: string }
+
   /** A worker offers to process a queue; the envelope names worker and instance. */
-  'worker.registered': { queue: string; flows?: string[] }
+  'worker.registered': { queue: string; flows?: string[]; handlers?: string[] }
   /** A worker is alive. */
   'worker.heartbeat': { queue?: string } | undefined
   /** A worker stopped. */
@@ -251,11 +263,17 @@ export interface EventMap {
     version?: string
   }
   /** A process joined. */
-  'instance.started': { version?: string; queues?: string[] } | undefined
-  /** A process is alive. */
-  'instance.heartbeat': { queues?: string[]; workerCount?: number } | undefined
+  'instance.started':
+    | { version?: string; strategy?: 'strict' | 'latest' | 'mixed'; queues?: string[]; heartbeatTimeout?: number }
+    | undefined
+  /** A process is alive; `blockedMs`: but for so long its event loop has not run. */
+  'instance.heartbeat': { queues?: string[]; workerCount?: number; blockedMs?: number } | undefined
+  /** A process takes no new steps, and ends those that it has. */
+  'instance.draining': undefined
   /** A process left in good order. */
   'instance.shutdown': { reason?: string } | undefined
+  /** Written by the registry: stands for all events before it in its stream, which are trimmed. */
+  'registry.snapshot': Record<string, unknown>
 
   /** Alias of `flow.started`. */
   'flow.start': EventMap['flow.started']
@@ -1089,6 +1107,8 @@ export interface RunStatus {
   correlationId?: string
   /** The id of what led to it, if its start event says so. */
   causationId?: string
+  /** The version of the code that it is to run in, if its start event says so. */
+  version?: string
   /** Its steps by name. */
   steps: Record<
     string,
@@ -1308,6 +1328,12 @@ export interface StartOptions {
   correlationId?: string
   /** The id of what led to it: an event, a firing, a message of yours. 1 to 512 bytes. */
   causationId?: string
+  /**
+   * The version of the code that the run is to run in, such as `'1.4.0'`; see {@link RegistryConfig.strategy}. Default: that
+   * of this core ({@link RegistryConfig.version}), if it defines the flow. Where a step's definition names a version, that
+   * holds for the step.
+   */
+  version?: string
 }
 
 /**
@@ -1419,7 +1445,8 @@ export class FlowEngine {
   runs(flowName: string, options?: { limit?: number; offset?: number }): Promise<RunStatus[]>
 
   /**
-   * What a run is doing and what it waits for, in a few lines for people.
+   * What a run is doing and what it waits for, in a few lines for people. Lines that begin with `!` say which steps nobody
+   * takes, as far as the registry knows, and why.
    *
    * @throws `NQ_NOT_FOUND` for an unknown run.
    */
@@ -2209,6 +2236,211 @@ export interface WorkerContext<S extends object = Record<string, unknown>> {
 // biome-ignore lint/suspicious/noExplicitAny: handlers of one worker take what each of them takes
 export type StepHandler<Input = any, S extends object = any> = (input: Input, ctx: WorkerContext<S>) => unknown
 
+// ------------------------------------------------------------------ registry
+
+/** What an instance is up to; see {@link WorkerRegistry}. */
+export type InstanceState = 'starting' | 'healthy' | 'draining' | 'dead' | 'left'
+
+/** An instance, as {@link WorkerRegistry.listInstances} shows it. */
+export interface InstanceInfo {
+  /** Its id. */
+  instanceId: string
+  /** What it is up to. */
+  state: InstanceState
+  /** When it was started, ISO 8601, by the store's clock. */
+  startedAt: string
+  /** Its last sign of life, ISO 8601, by the store's clock. */
+  lastSeen: string
+  /** The queues that its workers take jobs from, sorted. */
+  queues: string[]
+  /** The version of its code, if it has one. */
+  version?: string
+  /**
+   * Present if its event loop was blocked at its last sign of life: for how long it had not run then, in milliseconds.
+   * Such an instance is alive, and its handlers, timers and requests wait.
+   */
+  blockedMs?: number
+}
+
+/** A step that a worker runs. */
+export interface WorkerStep {
+  /** The flow. */
+  flowName: string
+  /** The step. */
+  stepName: string
+  /** The queue that its jobs come from. */
+  queue: string
+  /** Whether the flow begins with it. */
+  role: 'entry' | 'step'
+  /** The events that it runs on. */
+  subscribes?: string[]
+  /** What it may emit; left out: anything. */
+  emits?: string[]
+  /** The version of its code. */
+  version?: string
+}
+
+/** A step, as it is registered. */
+export interface StepRegistration extends WorkerStep {
+  /** The worker that runs it. */
+  workerId: string
+}
+
+/** A worker, as {@link WorkerRegistry.listWorkers} shows it. */
+export interface WorkerInfo {
+  /** Its id. */
+  workerId: string
+  /** Its instance. */
+  instanceId: string
+  /** What its instance is up to. */
+  state: InstanceState
+  /** The queue that it takes jobs from. */
+  queue: string
+  /** The flows that it works for, as far as it said, sorted. */
+  flows: string[]
+  /** The steps that it registered. */
+  steps: WorkerStep[]
+}
+
+/** A step of a {@link RegisteredFlow}. */
+export interface RegisteredStep {
+  /** Its queue. */
+  queue: string
+  /** Whether the flow begins with it. */
+  role: 'entry' | 'step'
+  /** The events that it runs on. */
+  subscribes: string[]
+  /** What it may emit; left out: anything. */
+  emits?: string[]
+  /** The version that was chosen; left out: one without a version. */
+  version?: string
+  /** A worker that runs it in this version, of a healthy instance if there is one. */
+  workerId: string
+  /** The instance of that worker. */
+  instanceId: string
+  /** All instances that run it in this version, sorted. */
+  instances: string[]
+  /** All versions in which it is offered, the newest first. */
+  versions: string[]
+}
+
+/** A flow, put together from the steps that instances offer. */
+export interface RegisteredFlow {
+  /** Where it begins; left out if no instance has registered that. */
+  entry?: { step: string; queue: string; workerId: string; instanceId: string; version?: string }
+  /** Its steps by name. */
+  steps: Record<string, RegisteredStep>
+  /** All versions in which its steps are offered, the newest first. */
+  versions: string[]
+  /** The instances that run these steps, sorted. A dead one is among them only where nobody else offers a step. */
+  instances: string[]
+  /** Whether all of these instances are healthy. */
+  allHealthy: boolean
+}
+
+/** Which versions of a flow's steps are asked for. */
+export interface FlowChoice {
+  /** A semantic version, such as `'1.4.0'`. Default: the newest. */
+  version?: string
+  /**
+   * - `'strict'`: each step in exactly this version; steps that nobody offers in it are left out.
+   * - `'latest'` (default): each step in its newest version, of those that are compatible with `version` if it is given.
+   * - `'mixed'`: each step in `version`, or in its newest where nobody offers that.
+   */
+  strategy?: 'strict' | 'latest' | 'mixed'
+}
+
+/**
+ * Which instances there are, what they offer, and whether they are alive: folded from the stream `{prefix}:registry`,
+ * which all instances write, so that all of them give the same answers.
+ *
+ * - A core registers itself when it is opened, {@link QueueCore.worker} its worker with its steps, and a worker that is
+ *   closed takes that back. None of this is waited for by those who work, and none of it can stop them.
+ * - **States.** `starting` until the first sign of life, `healthy`, `draining` after {@link WorkerRegistry.drain}, `dead`
+ *   when it was silent for longer than its `heartbeatTimeout`, `left` after `close()`. Those that are dead or have left
+ *   are forgotten after an hour.
+ * - Signs of life come from a thread of their own: an event loop that is blocked does not look dead, and
+ *   {@link InstanceInfo.blockedMs} tells of it.
+ * - Silence is judged by the store's clock. The clocks of the instances don't matter.
+ *
+ * @example
+ * ```ts
+ * await core.registry.waitForFlowReady('order', 30_000)
+ * await core.flows.start('order', { items: 3 })
+ * ```
+ */
+export class WorkerRegistry {
+  private constructor()
+
+  /** The id of this instance. */
+  readonly instanceId: string
+
+  /**
+   * Registers a step of a worker that is not one of {@link QueueCore.worker}, for example of another program that this
+   * process speaks for. Nothing is recorded if it is registered like this. It stays until `close()`.
+   *
+   * @throws `NQ_VALIDATION` for malformed arguments; `NQ_CONFLICT` if a living instance has registered the step in the
+   * same version with another queue, role, `subscribes` or `emits`; `NQ_UNAVAILABLE` if it could not be recorded now,
+   * which the next sign of life makes up for.
+   */
+  registerStep(step: StepRegistration): Promise<void>
+
+  /**
+   * The same for a worker as such.
+   *
+   * @throws As {@link WorkerRegistry.registerStep}.
+   */
+  registerWorker(worker: { workerId: string; queue: string; flows?: string[] }): Promise<void>
+
+  /**
+   * A flow as its steps are offered; `null` if nobody offers any in such a version.
+   *
+   * @throws `NQ_VALIDATION` for malformed arguments.
+   * @example
+   * ```ts
+   * const flow = await core.registry.getFlow('order', { version: '1.4.0', strategy: 'strict' })
+   * if (!flow?.allHealthy) console.warn('not all of', flow?.instances, 'are healthy')
+   * ```
+   */
+  getFlow(name: string, options?: FlowChoice): Promise<RegisteredFlow | null>
+
+  /** The ids of the healthy instances that take jobs from a queue, sorted. */
+  getQueueHandlers(queue: string): Promise<string[]>
+
+  /** The ids of the healthy instances, sorted. */
+  getHealthyInstances(): Promise<string[]>
+
+  /**
+   * Waits until the entry of a flow is registered, and each of its steps is taken by a healthy instance. What its steps
+   * are says the definition, if it is defined here, and otherwise the registry. Woken by what others register.
+   *
+   * @param timeoutMs Milliseconds, or text. Default: 30 seconds.
+   * @throws `NQ_TIMEOUT`, with what is missing.
+   */
+  waitForFlowReady(name: string, timeoutMs?: number | string): Promise<RegisteredFlow>
+
+  /** All instances that are remembered, by id. */
+  listInstances(): Promise<InstanceInfo[]>
+
+  /** The workers of these, by instance and id. */
+  listWorkers(): Promise<WorkerInfo[]>
+
+  /**
+   * Takes no new steps from now on, in none of the workers of this core, and says so to others. Handlers that wait in an
+   * await are suspended.
+   *
+   * @returns When the handlers that run have ended, however long that takes. Close the core then.
+   * @example
+   * ```ts
+   * process.once('SIGTERM', async () => {
+   *   await core.registry.drain()
+   *   await core.close()
+   * })
+   * ```
+   */
+  drain(): Promise<void>
+}
+
 // ------------------------------------------------------------------ HTTP servers
 
 /** Options of {@link toNodeHandler} and {@link toH3Handler}. */
@@ -2431,14 +2663,35 @@ export interface LogSampling {
 
 /** This process among others. */
 export interface RegistryConfig {
-  /** The name of this process in events, unlike that of any other. Default: the host's name and something random. */
+  /**
+   * The name of this process in events, unlike that of any other that runs at the same time. Default: the host's name and
+   * something random, another one for each start.
+   */
   instanceId?: string
-  /** Accepted, without effect in this version. */
+  /** The version of the code, such as `'1.4.0'`: that of each step whose definition names none. Default: none. */
   version?: string
-  /** Accepted, without effect in this version. */
-  heartbeatInterval?: number
-  /** Accepted, without effect in this version. */
-  heartbeatTimeout?: number
+  /**
+   * Which runs the workers of this process take. A run, and each of its steps, is for the version that it was started
+   * with ({@link StartOptions.version}).
+   *
+   * - `'strict'`: only those of the very same version.
+   * - `'latest'` (default): those of a compatible version: by the rules of semantic versions, the first number that is not
+   *   0 is the same, and neither is a pre-release. Where one of the two has no version, nothing is promised, and it is taken.
+   * - `'mixed'`: all.
+   *
+   * What this process does not take is left to others.
+   */
+  strategy?: 'strict' | 'latest' | 'mixed'
+  /**
+   * The time between two signs of life: milliseconds, or text. Default: 10 seconds, or a third of a shorter
+   * `heartbeatTimeout`. In memory there are none unless this or `heartbeatTimeout` is set, as nobody else could see them.
+   */
+  heartbeatInterval?: number | string
+  /**
+   * How long this process may be silent before it counts as dead: milliseconds, or text; longer than
+   * `heartbeatInterval`. Others are told. Default: three times `heartbeatInterval`.
+   */
+  heartbeatTimeout?: number | string
 }
 
 /** Options of {@link QueueCore.worker}. */
@@ -2556,6 +2809,8 @@ export interface QueueCore {
   readonly flows: FlowEngine
   /** Triggers and awaits. */
   readonly triggers: TriggerEngine
+  /** Which instances there are, and what they offer. */
+  readonly registry: WorkerRegistry
   /** Logs of runs. */
   readonly logs: Logs
   /** The same as {@link TriggerEngine.register} of {@link QueueCore.triggers}. */

@@ -839,6 +839,7 @@ module.exports.NativeClock = nativeBinding.NativeClock
 module.exports.NativeDiagnostics = nativeBinding.NativeDiagnostics
 module.exports.NativeFlows = nativeBinding.NativeFlows
 module.exports.NativePages = nativeBinding.NativePages
+module.exports.NativeRegistry = nativeBinding.NativeRegistry
 module.exports.NativeRunState = nativeBinding.NativeRunState
 module.exports.NativeStore = nativeBinding.NativeStore
 module.exports.NativeStreams = nativeBinding.NativeStreams

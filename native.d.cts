@@ -52,6 +52,10 @@ export declare class NativeFlows {
   chain(ticket: number, request: string): string | null
   /** What a run is doing, in words. */
   explain(ticket: number, request: string): string | null
+  /** The steps of a run that are to be taken by a worker. */
+  waiting(ticket: number, request: string): string | null
+  /** Records that nobody can take a step. */
+  unavailable(ticket: number, request: string): string | null
   /** Begins a step, or says why there is nothing to do. */
   beginStep(ticket: number, request: string): string | null
   /** Ends a step well. */
@@ -156,6 +160,44 @@ export declare class NativePages {
   next(ticket: number): string | null
 }
 
+/** One instance among others. */
+export declare class NativeRegistry {
+  /** Records that the instance is there. */
+  start(ticket: number): string | null
+  /** Gives signs of life from a thread of its own. */
+  keepBeating(): void
+  /** Gives a sign of life. */
+  beat(ticket: number): string | null
+  /** The event loop runs, and says so again within so many milliseconds. */
+  tick(everyMs: number): void
+  /** Records that the instance takes no new steps. */
+  drain(ticket: number): string | null
+  /** Records that the instance is gone, and ends its signs of life. */
+  shutDown(ticket: number): string | null
+  /** Records a worker. */
+  registerWorker(ticket: number, request: string): string | null
+  /** Records a step of a worker. */
+  registerStep(ticket: number, request: string): string | null
+  /** Records that a worker is gone. */
+  deregisterWorker(ticket: number, request: string): string | null
+  /** All instances. */
+  instances(ticket: number): string | null
+  /** All workers. */
+  workers(ticket: number): string | null
+  /** The ids of the healthy instances. */
+  healthyInstances(ticket: number): string | null
+  /** The ids of the healthy instances that take jobs from a queue. */
+  queueHandlers(ticket: number, request: string): string | null
+  /** A flow, or `null`. */
+  flow(ticket: number, request: string): string | null
+  /** What keeps a flow from running. */
+  missing(ticket: number, request: string): string | null
+  /** Why nobody takes a step, or `null`. */
+  unavailable(ticket: number, request: string): string | null
+  /** Waits for another revision; `false` at the end. */
+  changed(ticket: number, request: string): string | null
+}
+
 /** The state of a run, with the outlet of its store. */
 export declare class NativeRunState {
   /** The name of the run's stream. */
@@ -218,8 +260,10 @@ export declare class NativeStore {
   stats(): string
   /** Ends the store once everything accepted is settled. */
   close(ticket: number): string | null
-  /** The engines of flows and triggers. */
-  flows(): NativeFlows
+  /** The engines of flows and triggers, for code that is described by a JSON object. */
+  flows(code: string): NativeFlows
+  /** The registry, for an instance that is described by a JSON object. */
+  registry(options: string): NativeRegistry
   /** The state of a run. What it writes carries the envelope, a JSON object of texts. */
   runState(runId: string, envelope: string): NativeRunState
 }

@@ -10,9 +10,11 @@ import { NuxtQueueError } from './errors.js'
 import { LEVELS } from './log/level.js'
 import { isAdapter, isLevels, type Routing, readRouting } from './log/router.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
+import type { InstanceOptions } from './registry/calls.js'
 import { AWAIT_PATH } from './trigger/await-webhook.js'
 
 const DEFAULT_SUSPEND_AFTER = 30_000
+const DEFAULT_HEARTBEAT_INTERVAL = 10_000
 
 const any: Check = () => {}
 const oneOf = (...values: unknown[]): Check => {
@@ -58,7 +60,13 @@ const CONFIG = object({
     external: object({ level, adapter, format: oneOf('pretty', 'json') }),
     sampling: object({ rate, alwaysLog: levels }),
   }),
-  registry: object({ instanceId: text, version: text, heartbeatInterval: any, heartbeatTimeout: any }),
+  registry: object({
+    instanceId: text,
+    version: text,
+    strategy: oneOf('strict', 'latest', 'mixed'),
+    heartbeatInterval: duration,
+    heartbeatTimeout: duration,
+  }),
   clock: any,
 })
 
@@ -67,7 +75,7 @@ export interface CoreOptions {
   store: StoreOptions
   clock: QueueConfig['clock']
   prefix: string
-  instanceId: string
+  instance: InstanceOptions
   isShared: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
@@ -93,7 +101,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     store: { ...eventStore, clock },
     clock,
     prefix: eventStore.prefix ?? 'nq',
-    instanceId: registry?.instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
+    instance: readRegistry(registry, isShared),
     isShared,
     jobs: readJobs(jobs),
     logging: readRouting(logging),
@@ -101,6 +109,27 @@ export function readConfig(config: QueueConfig): CoreOptions {
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,
     secret: secretOf(triggers?.secret || process.env.NUXT_QUEUE_SECRET, isShared),
+  }
+}
+
+function readRegistry(
+  { instanceId, version, strategy, heartbeatInterval, heartbeatTimeout }: NonNullable<QueueConfig['registry']> = {},
+  isShared: boolean,
+): InstanceOptions {
+  const given = (value: number | string | undefined, name: string) =>
+    value === undefined ? undefined : toDuration(value, `registry.${name}`)
+  const timeout = given(heartbeatTimeout, 'heartbeatTimeout')
+  const usual = Math.min(DEFAULT_HEARTBEAT_INTERVAL, Math.ceil((timeout ?? Number.POSITIVE_INFINITY) / 3))
+  const interval = given(heartbeatInterval, 'heartbeatInterval') ?? usual
+  // Events that nobody else can see end with the process: there, silence says nothing.
+  const beats = isShared || heartbeatInterval !== undefined || heartbeatTimeout !== undefined
+  if (timeout === 0) throw refuse('registry.heartbeatTimeout is 0; expected more than registry.heartbeatInterval.')
+  return {
+    instanceId: instanceId ?? `${hostname()}-${randomUUID().slice(0, 8)}`,
+    version,
+    strategy,
+    heartbeatInterval: interval,
+    heartbeatTimeout: beats ? (timeout ?? 3 * interval) : 0,
   }
 }
 

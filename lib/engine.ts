@@ -12,6 +12,10 @@ import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import type { LogRouter } from './log/router.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
+import { Availability } from './registry/availability.js'
+import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
+import { Offers } from './registry/offers.js'
+import { Presence } from './registry/presence.js'
 import { Sweeper } from './sweeper.js'
 import type { Timers } from './timers.js'
 import { Registrations } from './trigger/registrations.js'
@@ -21,7 +25,10 @@ import { warn } from './warn.js'
 export interface EngineOptions {
   store: EventStore
   timers: Timers
-  instanceId: string
+  /** Whether a test moves the clock. */
+  isVirtual: boolean
+  /** This process among others. */
+  instance: InstanceOptions
   /** First part of the names of the runs' streams. */
   prefix: string
   /** Whether others work on the same runs. */
@@ -40,6 +47,7 @@ export interface EngineOptions {
 export class Engine {
   readonly options: EngineOptions
   readonly flows: FlowCalls
+  readonly registry: RegistryCalls
   readonly activity = new Activity()
   readonly executions = new Executions()
   /** The schemas of the flows that were defined here, by flow. */
@@ -51,12 +59,24 @@ export class Engine {
   readonly registrations: Registrations
   readonly deadlines: Deadlines
   readonly sweeper: Sweeper
+  /** What the workers of this process say that they do. */
+  readonly offers: Offers
+  readonly presence: Presence
+  readonly availability: Availability
   #dispatcher: Dispatcher | undefined
   #closed = false
 
   constructor(options: EngineOptions) {
     this.options = options
-    this.flows = new FlowCalls(bridgeOf(options.store))
+    const { version, strategy } = options.instance
+    // First, as it says what of its options can't work.
+    this.registry = new RegistryCalls(bridgeOf(options.store), options.instance)
+    this.flows = new FlowCalls(bridgeOf(options.store), { version, strategy })
+    this.availability = new Availability(this)
+    this.offers = new Offers(this.registry)
+    const { timers, isVirtual, instance } = options
+    const heartbeatInterval = instance.heartbeatTimeout === 0 ? undefined : instance.heartbeatInterval
+    this.presence = new Presence(this.registry, { activity: this.activity, timers, isVirtual, heartbeatInterval })
     this.deadlines = new Deadlines(this)
     this.sweeper = new Sweeper(this)
     this.registrations = new Registrations(this)
@@ -70,6 +90,11 @@ export class Engine {
       if (worker) return worker.get(key)
     }
     return undefined
+  }
+
+  /** The id of this process in events. */
+  get instanceId(): string {
+    return this.options.instance.instanceId
   }
 
   get isClosed(): boolean {
@@ -112,6 +137,7 @@ export class Engine {
       } catch (error) {
         throw toHandOverError(jobs, error)
       }
+      this.availability.watch(jobs)
     })
   }
 
@@ -160,8 +186,9 @@ export class Engine {
     this.deadlines.stop()
     this.sweeper.stop()
     this.registrations.stop()
+    this.availability.stop()
     await this.activity.quiet()
-    await this.#dispatcher?.close()
+    await Promise.all([this.#dispatcher?.close(), this.presence.close()])
   }
 }
 

@@ -25,6 +25,7 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     this.#engine.flows.define(packed, replace)
     this.#engine.schemas.set(flow.name, schemas)
     this.#engine.registrations.add(flow)
+    this.#engine.offers.define(flow)
   }
 
   async start(flowName: string, input?: unknown, options: surface.StartOptions = {}): Promise<{ runId: string }> {
@@ -62,7 +63,9 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
   }
 
   async explain(runId: string): Promise<string> {
-    return await this.#engine.call('explain', { runId: checkName(runId, 'runId') })
+    const text = await this.#engine.call('explain', { runId: checkName(runId, 'runId') })
+    const lines = await this.#engine.availability.explain(runId)
+    return [text, ...lines.map((line) => `! ${line}`)].join('\n')
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: what a stream holds is for its reader to say

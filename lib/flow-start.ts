@@ -10,7 +10,7 @@ import { Json } from './native-flows.js'
 import { checkName, checkOptions } from './query.js'
 import { validate } from './schema.js'
 
-const OPTIONS = ['runId', 'triggeredBy', 'correlationId', 'causationId'] as const
+const OPTIONS = ['runId', 'triggeredBy', 'correlationId', 'causationId', 'version'] as const
 
 /** Records a run and hands over its first step. */
 export async function startRun(
@@ -24,8 +24,8 @@ export async function startRun(
   for (const name of OPTIONS) if (options[name] !== undefined) checkName(options[name], name)
   const packed = Json.of(input, 'input')
   await checkInput(engine, flowName, input)
-  const { runId, triggeredBy, correlationId, causationId } = options
-  const request = { flow: flowName, runId, input: packed, triggeredBy, correlationId, causationId }
+  const { runId, triggeredBy, correlationId, causationId, version } = options
+  const request = { flow: flowName, runId, input: packed, triggeredBy, correlationId, causationId, version }
   const started = await engine.callOwing('start', request)
   await engine.handOver([started.runId], started.jobs)
   return { runId: started.runId }

@@ -7,6 +7,7 @@ import type { NativeFlows } from '../native.cjs'
 import type { Bridge } from './bridge.js'
 import { rethrowing, unwrap } from './errors.js'
 import { toJson } from './json.js'
+import type { WaitingStep } from './registry/calls.js'
 import type { NativePoint } from './time.js'
 
 /** A payload of a caller's: checked once, and written once, when the call is made. */
@@ -88,11 +89,15 @@ export interface BegunStep {
   awaits: RecordedAwait[]
 }
 
-/** A step that is not to be run: it has ended, or its run has. `failed`: because of this. */
-interface RefusedStep {
+/**
+ * A step that is not to be run: it has ended, or its run has. `failed`: because of this. `elsewhere`: it is for code of
+ * another version.
+ */
+export interface RefusedStep {
   run: false
   reason: string
   failed?: boolean
+  elsewhere?: boolean
 }
 
 /** Jobs that somebody was about to hand over, and did not. */
@@ -140,6 +145,7 @@ interface Calls {
       triggeredBy?: string
       correlationId?: string
       causationId?: string
+      version?: string
     },
     Jobs & { runId: string },
   ]
@@ -152,6 +158,8 @@ interface Calls {
   runs: [{ flow: string; limit?: number; offset?: number }, RunStatus[]]
   chain: [{ correlationId: string }, RunStatus[]]
   explain: [{ runId: string }, string]
+  waiting: [{ runId: string }, WaitingStep[]]
+  unavailable: [{ runId: string; stepName: string; reason: string }, boolean]
   beginStep: [
     Execution & {
       flowName: string
@@ -246,14 +254,21 @@ export type Answer<N extends CallName> = Calls[N][1]
 
 type Methods = { [name in CallName]: (ticket: number, request: string) => string | null }
 
+/** The code of this process. */
+interface Code {
+  version?: string | undefined
+  /** Which runs of other versions it takes. */
+  strategy?: string | undefined
+}
+
 /** The native flow engine of a store. */
 export class FlowCalls {
   readonly #bridge: Bridge
   readonly #native: NativeFlows
 
-  constructor(bridge: Bridge) {
+  constructor(bridge: Bridge, code: Code) {
     this.#bridge = bridge
-    this.#native = bridge.store.flows()
+    this.#native = rethrowing(() => bridge.store.flows(JSON.stringify(code)))
   }
 
   define(definition: object, replace: boolean): void {

@@ -15,6 +15,7 @@ import { Logs } from './log/logs.js'
 import { LogRouter } from './log/router.js'
 import { RunStreams } from './log/run-streams.js'
 import { followNews } from './news.js'
+import { WorkerRegistry } from './registry/worker-registry.js'
 import { onSettle } from './testing.js'
 import { type Timers, timersOf } from './timers.js'
 import { TriggerEngine } from './trigger/trigger-engine.js'
@@ -25,35 +26,44 @@ import { QueueWorker } from './worker.js'
 export async function open(config: surface.QueueConfig = {}): Promise<surface.QueueCore> {
   const options = readConfig(config)
   const store = await EventStore.open(options.store)
-  return new Core(store, options) as surface.QueueCore
+  try {
+    return new Core(store, options) as surface.QueueCore
+  } catch (error) {
+    await store.close()
+    throw error
+  }
 }
 
 class Core {
   readonly store: EventStore
   readonly flows: FlowEngine
   readonly triggers: TriggerEngine
+  readonly registry: WorkerRegistry
   readonly logs: Logs
   readonly #engine: Engine
   readonly #logRouter: LogRouter
   readonly #workers = new Set<QueueWorker>()
   readonly #forgetClock: () => void
   #closed: Promise<void> | undefined
+  #draining = false
 
   constructor(store: EventStore, options: CoreOptions) {
-    const { prefix, instanceId, isShared, suspendAfter, secret, awaitUrl, clock } = options
+    const { prefix, instance, isShared, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
     this.#engine = new Engine({
-      ...{ store, timers, instanceId, prefix, isShared, logs, suspendAfter },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })
     this.store = store
     this.flows = FlowEngine.of(this.#engine)
     this.triggers = TriggerEngine.of(this.#engine, secret, options.resolveSecret)
+    this.registry = WorkerRegistry.of(this.#engine, () => this.#drain())
     this.logs = new Logs(store, new RunStreams(store, prefix, (id) => this.flows.chain(id)), logs)
     this.#logRouter = logs
     this.#forgetClock = onSettle(clock, () => this.#engine.settled())
+    this.#engine.presence.start()
     void followNews(this.#engine)
     this.#engine.deadlines.start()
     this.#engine.sweeper.start()
@@ -65,10 +75,13 @@ class Core {
     options?: surface.WorkerOptions,
   ): Promise<surface.Worker> {
     if (this.#closed) throw new NuxtQueueError('NQ_CLOSED', 'The core is closed; open a new one to go on.')
+    if (this.#draining) throw new NuxtQueueError('NQ_CLOSED', 'The instance is draining; open a new core to go on.')
     const worker = await QueueWorker.open(this.#engine, queue, handlers, options, () => this.#workers.delete(worker))
     this.#workers.add(worker)
+    await worker.register()
     // Closed while it was opened.
     if (this.#closed) await worker.close()
+    else if (this.#draining) await worker.drain()
     return worker
   }
 
@@ -83,6 +96,11 @@ class Core {
   async close(): Promise<void> {
     this.#closed ??= this.#close()
     await this.#closed
+  }
+
+  async #drain(): Promise<void> {
+    this.#draining = true
+    await Promise.all([...this.#workers].map((worker) => worker.drain()))
   }
 
   async #close(): Promise<void> {

@@ -9,7 +9,7 @@ import { toDuration } from './duration.js'
 import type { Engine } from './engine.js'
 import { NuxtQueueError, shown } from './errors.js'
 import type { RunLogger } from './log/logger.js'
-import { type BegunStep, Json } from './native-flows.js'
+import { type BegunStep, Json, type RefusedStep } from './native-flows.js'
 import { checkName, checkObject, checkOptions, invalid } from './query.js'
 import { validate } from './schema.js'
 import { Slots } from './slots.js'
@@ -32,6 +32,9 @@ const RELEASE_MS = 1000
 
 const noop = () => {}
 
+/** Another instance has the version of the code that a step needs, and may be the next to take it. */
+const RETRY_OTHER_VERSION_MS = 250
+
 /** The store may be back by then. */
 const RETRY_LATER_MS = 1000
 
@@ -49,6 +52,7 @@ export class QueueWorker implements surface.Worker {
   readonly #slots: Slots
   readonly #running = new Set<StepExecution>()
   #work: Work | undefined
+  #deregister = () => {}
   #onClosed = () => {}
   #closing = false
   #aborted = false
@@ -60,7 +64,7 @@ export class QueueWorker implements surface.Worker {
     if (!Number.isSafeInteger(concurrency) || concurrency < 1) {
       throw invalid('concurrency', concurrency, 'a whole number from 1 on')
     }
-    const { instanceId = engine.options.instanceId, suspendAfter, closeTimeout = DEFAULT_CLOSE_TIMEOUT } = given
+    const { instanceId = engine.instanceId, suspendAfter, closeTimeout = DEFAULT_CLOSE_TIMEOUT } = given
     this.#engine = engine
     this.#queue = checkName(queue, 'queue')
     this.#handlers = readHandlers(handlers)
@@ -97,6 +101,14 @@ export class QueueWorker implements surface.Worker {
     return worker
   }
 
+  /** Says in the registry what it offers. */
+  async register(): Promise<void> {
+    if (this.#closing) return
+    const offer = this.#engine.offers.add(this.#options.workerId, this.#queue, this.#handlers.keys())
+    this.#deregister = offer.withdraw
+    await offer.recorded
+  }
+
   /** A job that comes to one worker may be meant for another one of its queue. */
   #offer(): void {
     const { handlers } = this.#engine
@@ -114,9 +126,20 @@ export class QueueWorker implements surface.Worker {
     await this.#closed
   }
 
-  async #close(): Promise<void> {
+  /** Takes no new job; resolves when those that run have ended, however long they take. */
+  async drain(): Promise<void> {
+    this.#stopTaking()
+    await this.#work?.close()
+  }
+
+  #stopTaking(): void {
     this.#closing = true
+    this.#deregister()
     for (const execution of this.#running) execution.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#stopTaking()
     const timer = setTimeout(() => this.#abort(), this.#options.closeTimeout)
     try {
       await this.#work?.close()
@@ -149,15 +172,20 @@ export class QueueWorker implements surface.Worker {
   }
 
   async #run(job: TakenJob): Promise<StepOutcome> {
+    // It was on its way here when the queue was told that nothing more is taken.
+    if (this.#closing) return { kind: 'retry', delay: 0, error: this.#tooLate() }
     const own = this.#handlers.get(`${job.data.flowName}/${job.name}`) ?? this.#handlers.get(job.name)
     const handler = own ?? this.#engine.handlerOf(job)
-    if (handler === undefined) return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
+    if (handler === undefined) {
+      this.#engine.availability.watch([job])
+      return { kind: 'retry', delay: RETRY_ELSEWHERE_MS, error: this.#noHandler(job) }
+    }
     this.#slots.take()
     let execution: StepExecution | undefined
     const executionId = randomUUID()
     try {
       const begun = await this.#begin(job, executionId)
-      if (!begun.run) return refusal(begun)
+      if (!begun.run) return begun.elsewhere ? await this.#leave(job, begun) : refusal(begun)
       if (begun.rerun) await this.#handOverAgain(job)
       execution = this.#execution(job, begun, executionId)
       const outcome = await Promise.race([this.#execute(execution, handler), execution.abandoned])
@@ -292,6 +320,17 @@ export class QueueWorker implements surface.Worker {
     const released = this.#engine.call('releaseStep', { runId: data.runId, stepName: name, executionId, reason })
     const late = new Promise<void>((resolve) => setTimeout(resolve, RELEASE_MS).unref())
     await Promise.race([released.then(noop, noop), late])
+  }
+
+  /** Leaves a step to code of another version; where there is none, that is recorded. */
+  async #leave({ name, data }: TakenJob, { reason }: RefusedStep): Promise<StepOutcome> {
+    const isAnywhere = await this.#engine.availability.check(data.runId, name)
+    const delay = isAnywhere ? RETRY_OTHER_VERSION_MS : RETRY_ELSEWHERE_MS
+    return { kind: 'retry', delay, error: new NuxtQueueError('NQ_NOT_FOUND', reason) }
+  }
+
+  #tooLate(): NuxtQueueError {
+    return new NuxtQueueError('NQ_CLOSED', `The worker of queue ${shown(this.#queue)} takes no more jobs.`)
   }
 
   #noHandler({ name, data }: TakenJob): NuxtQueueError {

@@ -3,6 +3,7 @@
 //! Every decision about domain time (ids of the memory backend, the life of a key) asks a
 //! [`Clock`], so that tests can drive it. Waiting for a network is real time, and asks the system.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub trait Clock: Send + Sync + 'static {
     /// Milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
+
+    /// Milliseconds since some instant, for distances: corrections of the wall clock don't move it.
+    fn steady_ms(&self) -> u64 {
+        self.now_ms()
+    }
 }
 
 /// The system's clock.
@@ -20,6 +26,11 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the system")]
     fn now_ms(&self) -> u64 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    }
+
+    fn steady_ms(&self) -> u64 {
+        static FIRST: OnceLock<Instant> = OnceLock::new();
+        FIRST.get_or_init(monotonic).elapsed().as_millis() as u64
     }
 }
 

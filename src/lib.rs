@@ -5,6 +5,7 @@
 //!
 //! * [`error`]: the one error type, with a stable code.
 //! * [`clock`]: where the current time comes from.
+//! * [`version`]: semantic versions of code, and which go together.
 //! * [`event`]: ids, new events, and stored events as the JSON text that callers receive.
 //! * [`backend`]: the contract of a home for events, and its implementations.
 //! * [`run`]: what the events of a run amount to: the reducers.
@@ -14,6 +15,7 @@
 //! * [`webhook`]: requests as providers sign them: checks, routes, forms; pure.
 //! * [`trigger`]: what starts runs and lets those go on that wait.
 //! * [`schedule`]: [`Schedule`](schedule::Schedule), the instants of cron expressions, times of day and periods.
+//! * [`registry`]: which instances there are, what they offer, and whether they are alive.
 //! * `node`: the Node addon over all this (feature `node`).
 //!
 //! Nothing outside `node` knows JavaScript; each layer uses only those above it in this list.
@@ -40,11 +42,13 @@ pub mod flow;
 mod io;
 #[cfg(feature = "node")]
 mod node;
+pub mod registry;
 pub mod run;
 pub mod schedule;
 pub mod state;
 pub mod store;
 pub mod trigger;
+pub mod version;
 pub mod webhook;
 
 pub use clock::{Clock, SystemClock, VirtualClock};

@@ -252,7 +252,7 @@ async fn a_step_that_takes_its_process_with_it_is_given_up() {
         match desk.flows.begin_step(&begin(&run, "a", &begun.to_string())).await.unwrap() {
             Begun::Run { .. } => begun += 1,
             Begun::GivenUp(reason) => break assert!(reason.contains("11 times"), "{reason}"),
-            Begun::Skip(reason) => panic!("{reason}"),
+            Begun::Skip(reason) | Begun::Elsewhere(reason) => panic!("{reason}"),
         }
     }
     assert_eq!(begun, 11);

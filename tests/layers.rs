@@ -1,6 +1,6 @@
 //! The layers of the crate: who may know whom. Reads the sources, and fails on a wrong arrow.
 //!
-//! `node → (state, trigger → flow) → store → (run, backend) → event → error`, with `clock` and `io` at the
+//! `node → (state, registry, trigger → flow) → store → (run, backend) → event → error`, with `clock` and `io` at the
 //! bottom, `schedule` beside the store, and `webhook`, which knows nothing but `error`. Backends don't know each other,
 //! nor they and the store what an event type means.
 
@@ -17,10 +17,11 @@ use std::fs;
 use std::path::Path;
 
 /// What each layer may name, as paths from the crate's root; a path stands for all below it.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("clock", &[]),
     ("io", &["error"]),
+    ("version", &["error"]),
     ("event", &["error"]),
     ("backend", &["event", "clock", "io", "error"]),
     ("run", &["event", "error"]),
@@ -29,22 +30,30 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("store", &["run", "backend", "event", "clock", "io", "error"]),
     // Of a backend, state sees what an append came to, and nothing else.
     ("state", &["store", "run", "backend::Receipt", "event", "error"]),
-    ("flow", &["store", "run", "backend::Receipt", "event", "io", "error"]),
+    ("flow", &["store", "run", "backend::Receipt", "event", "io", "version", "error"]),
     // What providers send, checked and routed: no store, no clock, no events.
     ("webhook", &["error"]),
     (
         "trigger",
         &["flow", "store", "run", "backend::Receipt", "backend::Selector", "event", "schedule", "webhook", "error"],
     ),
+    // Who is there, and what they offer; nothing of what runs do.
+    ("registry", &["store", "backend::Receipt", "backend::Selector", "event", "io", "version", "error"]),
     (
         "node",
         &[
-            "trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "io",
-            "error",
+            "registry", "trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock",
+            "io", "version", "error",
         ],
     ),
     // The crate's root shows what there is.
-    ("lib", &["trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock", "error"]),
+    (
+        "lib",
+        &[
+            "registry", "trigger", "schedule", "webhook", "flow", "state", "store", "run", "backend", "event", "clock",
+            "version", "error",
+        ],
+    ),
 ];
 
 /// Who may name one backend in particular: where a store is put together, and where its options are.
@@ -55,10 +64,10 @@ const FAMILIES: [&str; 9] =
     ["flow.", "step.", "state.", "log.", "trigger.", "worker.", "instance.", "emit", "registry."];
 
 /// Layers that give event types a meaning, or pass on what users say.
-const KNOW_TYPES: [&str; 5] = ["run", "state", "flow", "trigger", "node"];
+const KNOW_TYPES: [&str; 6] = ["run", "state", "flow", "trigger", "registry", "node"];
 
 /// Crates and the places that they belong to.
-const OWNED_CRATES: [(&str, &[&str]); 14] = [
+const OWNED_CRATES: [(&str, &[&str]); 15] = [
     ("redis", &["backend/redis/"]),
     ("tokio_rustls", &["backend/redis/"]),
     ("moka", &["store/"]),
@@ -70,6 +79,7 @@ const OWNED_CRATES: [(&str, &[&str]); 14] = [
     ("hmac", &["webhook/"]),
     ("ipnet", &["webhook/"]),
     ("percent_encoding", &["webhook/"]),
+    ("semver", &["version"]),
     ("sha1", &["webhook/"]),
     ("sha2", &["webhook/"]),
     ("subtle", &["webhook/"]),
@@ -287,6 +297,8 @@ fn wrong_arrows_are_found() {
         ("webhook/mod.rs", "use crate::clock::Clock;", "clock"),
         ("trigger/mod.rs", "let zone: jiff::tz::TimeZone;", "jiff"),
         ("trigger/mod.rs", "cron::Schedule::from_str(text)", "cron"),
+        ("registry/mod.rs", "use crate::flow::Object;", "flow"),
+        ("flow/mod.rs", "semver::Version::parse(text)", "semver"),
         ("schedule/mod.rs", "use crate::trigger::TriggerEngine;", "trigger"),
         ("backend/memory.rs", "if event_type == \"state.set\" {}", "state.set"),
         ("cache/mod.rs", "", "no place"),

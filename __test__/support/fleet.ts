@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import type { QueueConfig, RunStatus, TriggerDefinition, WorkerOptions } from '../../index.js'
 
 /** What processes run: a module of this folder. */
-type Program = 'flow-worker.mjs' | 'trigger-worker.mjs' | 'schedule-worker.mjs'
+type Program = 'flow-worker.mjs' | 'trigger-worker.mjs' | 'schedule-worker.mjs' | 'registry-worker.mjs'
 
 /** What a process is told at its start; see `flow-worker.mjs`. */
 export interface FleetOptions {
@@ -33,6 +33,12 @@ export interface ScheduleFleetOptions {
   start: number
   speed: number
   skew: number
+}
+
+/** The same for `registry-worker.mjs`. */
+export interface RegistryFleetOptions {
+  config: QueueConfig
+  steps: string[]
 }
 
 /** A point that a handler has reached. */
@@ -117,7 +123,10 @@ export class Fleet {
   }
 
   /** Starts so many processes more. */
-  async start(count: number, options: FleetOptions | TriggerFleetOptions | ScheduleFleetOptions): Promise<Member[]> {
+  async start(
+    count: number,
+    options: FleetOptions | TriggerFleetOptions | ScheduleFleetOptions | RegistryFleetOptions,
+  ): Promise<Member[]> {
     const started = Array.from(
       { length: count },
       () => new Member(this.#program, options, (point) => this.#reach(point)),

@@ -25,3 +25,14 @@ export const chain = (queue) => ({
 /** Two flows of one step, for whoever subscribes them. */
 export const fulfilment = (queue) =>
   ['pack', 'bill'].map((name) => ({ name, entry: { step: name, queue }, steps: { [name]: { queue } } }))
+
+/** Three steps, one after the other, each in a queue of its own. */
+export const pipeline = () => ({
+  name: 'pipeline',
+  entry: { step: 'load', queue: 'api' },
+  steps: {
+    load: { queue: 'api', emits: ['loaded'] },
+    train: { queue: 'gpu', subscribes: ['loaded'], emits: ['trained'] },
+    save: { queue: 'disk', subscribes: ['trained'], emits: [] },
+  },
+})

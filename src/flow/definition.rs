@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use crate::error::{Code, Error, Result};
 use crate::run::{Backoff, BackoffType, Plan, PlannedStep};
+use crate::version::StepVersion;
 
 /// How long a name may be, in bytes: it is part of job ids and stream names.
 const LONGEST_NAME: usize = 128;
@@ -114,6 +115,8 @@ impl FlowDefinition {
                 return Err(Error::new(Code::Config, message));
             }
             check_name(&format!("The queue of step \"{name}\""), &step.queue)?;
+            StepVersion::parse(step.version.as_deref())
+                .map_err(|error| Error::new(Code::Config, format!("steps.{name}.version: {}", error.message())))?;
             for (member, events) in [("subscribes", Some(&step.subscribes)), ("emits", step.emits.as_ref())] {
                 let mut seen = BTreeSet::new();
                 for event in events.into_iter().flatten() {

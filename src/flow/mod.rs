@@ -26,6 +26,7 @@ mod definition;
 mod explain;
 mod job;
 mod object;
+mod routing;
 mod step;
 
 use std::collections::HashMap;
@@ -40,11 +41,13 @@ use self::decide::Decision;
 pub use self::definition::{BackoffDefinition, Entry, FlowDefinition, StepDefinition};
 pub use self::job::{Job, JobData};
 pub(crate) use self::object::Object;
+pub use self::routing::Waiting;
 pub use self::step::{BeginRequest, Begun, Failed, StepError};
 use crate::error::{Code, Error, Result};
 use crate::event::{Field, NewEvent};
 use crate::run::{AwaitPhase, Ending, Plan, Progress, RunStatus, Status, emit_data};
 use crate::store::{AppendOptions, EventStore};
+use crate::version::StepVersion;
 
 /// How long the id of a run may be, in bytes: it is part of job ids, of names of streams and of what is noted of it.
 const LONGEST_RUN_ID: usize = 255;
@@ -56,6 +59,7 @@ const MOST_DEBTS: usize = 1_000;
 pub struct FlowEngine {
     store: EventStore,
     plans: Arc<RwLock<HashMap<String, Arc<Plan>>>>,
+    code: Arc<routing::Code>,
     ids: Arc<Mutex<ContextV7>>,
     handing: Arc<HandingOver>,
     beginning: Arc<step::Beginning>,
@@ -98,6 +102,8 @@ pub struct StartOptions {
     pub correlation_id: Option<String>,
     /// The id of what led to it.
     pub causation_id: Option<String>,
+    /// The version of the code that it is to run in; left out: that of this engine, if it defines the flow.
+    pub version: Option<String>,
     /// What it does if this engine has no definition of the flow.
     pub plan: Option<Arc<Plan>>,
 }
@@ -138,7 +144,14 @@ impl FlowEngine {
     pub fn new(store: EventStore) -> Self {
         let handing = HandingOver { id: Uuid::new_v4().to_string(), runs: Mutex::default() };
         let ids = Arc::new(Mutex::new(ContextV7::new()));
-        FlowEngine { store, plans: Arc::default(), ids, handing: Arc::new(handing), beginning: Arc::default() }
+        FlowEngine {
+            store,
+            plans: Arc::default(),
+            code: Arc::default(),
+            ids,
+            handing: Arc::new(handing),
+            beginning: Arc::default(),
+        }
     }
 
     /// The store that runs are recorded in.
@@ -181,12 +194,15 @@ impl FlowEngine {
     /// Starts a run. `input` is JSON text. A second start with one `run_id` returns the first's run.
     ///
     /// # Errors
-    /// `NotFound` for an unknown flow, `Validation` for an id that can't be used, `Conflict` if it belongs to a run of
+    /// `NotFound` for an unknown flow, `Validation` for an id or a version that can't be used, `Conflict` if it belongs to a run of
     /// another flow, and those of appending.
     pub async fn start(&self, flow_name: &str, input: Option<&str>, options: StartOptions) -> Result<Started> {
-        let plan = match (self.plan(flow_name), options.plan) {
-            (Err(_), Some(plan)) => plan,
-            (plan, _) => plan?,
+        let version = options.version.as_deref();
+        StepVersion::parse(version)?;
+        let (plan, own_version) = match (self.plan(flow_name), options.plan) {
+            // Whoever does not define the flow has no version of it.
+            (Err(_), Some(plan)) => (plan, None),
+            (plan, _) => (plan?, self.code.version.as_deref()),
         };
         let run_id = options.run_id.unwrap_or_else(|| self.new_id());
         // Longer ones would be refused where it is noted that their jobs are owed, when they are recorded already.
@@ -200,6 +216,7 @@ impl FlowEngine {
             .maybe_raw("input", input)
             .maybe_text("triggeredBy", options.triggered_by.as_deref())
             .maybe_text("fireId", options.fire_id.as_deref())
+            .maybe_text("version", version.or(own_version))
             .raw("flow", &text)
             .done();
         let event =

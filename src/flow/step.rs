@@ -66,6 +66,8 @@ pub enum Begun {
     },
     /// Nothing: why.
     Skip(String),
+    /// The run needs code of another version than that of this process: why.
+    Elsewhere(String),
     /// It took its process with it too often, and has failed now.
     GivenUp(String),
 }
@@ -179,6 +181,9 @@ impl FlowEngine {
         let decide = |progress: &Progress| {
             if let Some(reason) = nothing_to_do(progress, request) {
                 return Ok(Decision::Nothing(Begun::Skip(reason)));
+            }
+            if let Some(reason) = self.unfit(progress, step_name) {
+                return Ok(Decision::Nothing(Begun::Elsewhere(reason)));
             }
             let step = progress.step(step_name);
             // A job that was put into a queue by someone else, for a run that did not begin here.

@@ -14,6 +14,7 @@ use crate::flow::{
 };
 use crate::state::Point;
 use crate::trigger::TriggerEngine;
+use crate::version::Strategy;
 
 /// The engines of flows and triggers over a store.
 #[napi]
@@ -21,6 +22,14 @@ pub struct NativeFlows {
     pub(super) outlet: Outlet,
     pub(super) flows: FlowEngine,
     pub(super) triggers: TriggerEngine,
+}
+
+/// The code of this process.
+#[derive(Deserialize)]
+pub(super) struct CodeInput {
+    pub(super) version: Option<String>,
+    #[serde(default)]
+    pub(super) strategy: Strategy,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +42,7 @@ struct StartInput {
     triggered_by: Option<String>,
     correlation_id: Option<String>,
     causation_id: Option<String>,
+    version: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -113,6 +123,14 @@ struct StalledInput {
     run_id: String,
     step_name: String,
     silent_for_ms: u64,
+    reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct UnavailableInput {
+    run_id: String,
+    step_name: String,
     reason: String,
 }
 
@@ -201,6 +219,8 @@ struct SkipOutput<'a> {
     reason: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     failed: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
 #[derive(Serialize)]
@@ -280,6 +300,7 @@ impl NativeFlows {
                 triggered_by: input.triggered_by,
                 correlation_id: input.correlation_id,
                 causation_id: input.causation_id,
+                version: input.version,
                 ..StartOptions::default()
             };
             let started = flows.start(&input.flow, text(&input.input), options).await?;
@@ -335,6 +356,20 @@ impl NativeFlows {
     #[napi(catch_unwind)]
     pub fn explain(&self, ticket: f64, request: String) -> Option<String> {
         ask!(self, ticket, request, |input: RunInput, flows, triggers| Ok(json(&flows.explain(&input.run_id).await?)))
+    }
+
+    /// The steps of a run that are to be taken by a worker.
+    #[napi(catch_unwind)]
+    pub fn waiting(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: RunInput, flows, triggers| Ok(json(&flows.waiting(&input.run_id).await?)))
+    }
+
+    /// Records that nobody can take a step.
+    #[napi(catch_unwind)]
+    pub fn unavailable(&self, ticket: f64, request: String) -> Option<String> {
+        ask!(self, ticket, request, |input: UnavailableInput, flows, triggers| {
+            Ok(json(&flows.unavailable(&input.run_id, &input.step_name, &input.reason).await?))
+        })
     }
 
     /// Begins a step, or says why there is nothing to do.
@@ -558,7 +593,8 @@ fn begun(begun: &Begun) -> String {
                     .collect(),
             })
         }
-        Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false }),
-        Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true }),
+        Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: false }),
+        Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true, elsewhere: false }),
+        Begun::Elsewhere(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: true }),
     }
 }

@@ -13,6 +13,7 @@ mod flows;
 mod options;
 mod outcome;
 mod pages;
+mod registry;
 mod request;
 mod run_state;
 mod schedule;

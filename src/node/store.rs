@@ -9,10 +9,11 @@ use tokio::sync::Mutex;
 
 use super::clock::NativeClock;
 use super::diagnostics;
-use super::flows::NativeFlows;
+use super::flows::{CodeInput, NativeFlows};
 use super::options::{OptionsInput, QueryInput, parse};
 use super::outcome::{CallbackArgs, Outlet, json, receipt, text, thrown};
 use super::pages::{NativePages, NativeStreams};
+use super::registry::NativeRegistry;
 use super::run_state::NativeRunState;
 use super::submit::unpack;
 use super::subscription::NativeSubscription;
@@ -168,11 +169,18 @@ impl NativeStore {
         })
     }
 
-    /// The engines of flows and triggers.
+    /// The engines of flows and triggers, for code that is described by a JSON object.
     #[napi(catch_unwind)]
-    pub fn flows(&self) -> NativeFlows {
-        let flows = FlowEngine::new(self.store.clone());
-        NativeFlows { outlet: self.outlet.clone(), triggers: TriggerEngine::new(flows.clone()), flows }
+    pub fn flows(&self, code: String) -> napi::Result<NativeFlows> {
+        let CodeInput { version, strategy } = parse("The members of the code", &code).map_err(thrown)?;
+        let flows = FlowEngine::new(self.store.clone()).with_version(version, strategy).map_err(thrown)?;
+        Ok(NativeFlows { outlet: self.outlet.clone(), triggers: TriggerEngine::new(flows.clone()), flows })
+    }
+
+    /// The registry, for an instance that is described by a JSON object.
+    #[napi(catch_unwind)]
+    pub fn registry(&self, options: String) -> napi::Result<NativeRegistry> {
+        NativeRegistry::open(self.store.clone(), self.outlet.clone(), &options).map_err(thrown)
     }
 
     /// The state of a run. What it writes carries the envelope, a JSON object of texts.

@@ -223,6 +223,11 @@ impl EventStore {
         self.shared.clock.now_ms()
     }
 
+    /// Milliseconds since some instant by the store's clock, for distances.
+    pub fn steady_ms(&self) -> u64 {
+        self.shared.clock.steady_ms()
+    }
+
     /// Appends an event. It is handed over now, before the future is polled: calls keep their order.
     ///
     /// # Errors

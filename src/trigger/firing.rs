@@ -314,6 +314,7 @@ impl TriggerEngine {
             // All runs of a firing belong together.
             correlation_id: Some(recorded.fire_id.clone()),
             causation_id: Some(recorded.fire_id.clone()),
+            version: None,
             plan,
         };
         let started = self.flows.start(flow_name, recorded.payload.as_deref(), options).await?;

@@ -43,6 +43,8 @@ pub struct Step {
     pub is_suspended: bool,
     /// Nothing more was heard of the present execution.
     pub is_stalled: bool,
+    /// It is recorded that nobody could take it, since it could run.
+    pub is_unavailable: bool,
     /// The present execution.
     pub execution: Option<Box<str>>,
     /// The worker that executes it.
@@ -113,6 +115,7 @@ pub struct Progress {
     triggered_by: Option<String>,
     correlation_id: Option<Box<str>>,
     causation_id: Option<Box<str>>,
+    version: Option<Box<str>>,
     input: Option<Box<str>>,
     plan: Option<Plan>,
     has_events: bool,
@@ -139,6 +142,24 @@ impl Progress {
     /// Its plan; `None`: it was not begun by a flow engine, and its end is not derived.
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.as_ref()
+    }
+
+    /// The version of the code that a step is to run in; `None`: any.
+    pub fn version_of(&self, step_name: &str) -> Option<&str> {
+        let planned = self.plan.as_ref().and_then(|plan| plan.steps.get(step_name)?.version.as_deref());
+        planned.or(self.version.as_deref())
+    }
+
+    /// The steps that are to be taken by a worker, as far as they could be.
+    pub fn waiting(&self) -> impl Iterator<Item = (&str, &Step)> {
+        let waits = |name: &str, step: &Step| match step.phase {
+            StepPhase::Queued | StepPhase::Retrying => true,
+            StepPhase::Paused => step.is_suspended && self.wants_step(name),
+            StepPhase::Running => step.is_stalled,
+            StepPhase::Completed | StepPhase::Failed => false,
+        };
+        let goes_on = self.ending.is_none();
+        self.steps().filter(move |(name, step)| goes_on && waits(name, step))
     }
 
     /// Whether it has any events.
@@ -283,7 +304,7 @@ impl Progress {
     pub fn apply(&mut self, event: EventRef<'_>) {
         let matters = self.flow_name.is_empty()
             || event.event_type == "emit"
-            || ["flow.", "step.", "trigger."].iter().any(|family| event.event_type.starts_with(family));
+            || ["flow.", "step.", "trigger.", "queue."].iter().any(|family| event.event_type.starts_with(family));
         if matters && let Some(record) = Record::of(event) {
             self.take(&record);
         }
@@ -305,6 +326,7 @@ impl Progress {
         match &*record.event_type {
             "flow.started" | "flow.start" => self.begin(record),
             "flow.stalled" => self.stall(record),
+            "queue.unavailable" => self.miss(record),
             "emit" => self.emit(record),
             "trigger.awaiting" => self.open_await(record),
             "trigger.fired" | "trigger.resolved" => self.settle(AwaitPhase::Fired, record),
@@ -338,6 +360,7 @@ impl Progress {
         self.triggered_by = data.text("triggeredBy");
         self.correlation_id = record.correlation_id.as_deref().map(Into::into);
         self.causation_id = record.causation_id.as_deref().map(Into::into);
+        self.version = data.text("version").map(Into::into);
         if self.plan.is_some() {
             return;
         }
@@ -354,6 +377,12 @@ impl Progress {
         if let Some(step) = record.step_name.as_deref().and_then(|name| self.steps.get_mut(name)) {
             step.stalls += 1;
             step.is_stalled = true;
+        }
+    }
+
+    fn miss(&mut self, record: &Record<'_>) {
+        if let Some(step) = record.step_name.as_deref().and_then(|name| self.steps.get_mut(name)) {
+            step.is_unavailable = true;
         }
     }
 
@@ -460,6 +489,7 @@ impl Progress {
         step.attempt = record.attempt().unwrap_or(if begins { step.attempt + 1 } else { step.attempt.max(1) });
         step.phase = phase;
         step.is_stalled = false;
+        step.is_unavailable = false;
         step.is_suspended = what == "suspended";
         step.suspensions += u64::from(step.is_suspended);
         step.ended_at = has_ended(step).then(|| record.at());
@@ -527,6 +557,7 @@ impl Progress {
             triggered_by: self.triggered_by.clone(),
             correlation_id: self.correlation_id.as_deref().map(str::to_owned),
             causation_id: self.causation_id.as_deref().map(str::to_owned),
+            version: self.version.as_deref().map(str::to_owned),
             steps: steps.collect(),
             awaits: open.map(Await::shown).collect(),
         }
