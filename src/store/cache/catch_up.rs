@@ -58,29 +58,35 @@ impl Cache {
     /// Reads what came after the last known event. False: there is none, the stream is another one
     /// now, or so much came that it is better read from its end.
     pub(super) async fn catch_up(&self, reader: &Reader, entry: &Entry) -> Result<bool> {
-        let Some(last) = entry.content().last() else { return Ok(false) };
-        let (version, read) = self.begin_read(entry);
-        let question = Question::ask(reader, &entry.stream);
-        let Some(events) = self.tail(reader, entry, last).await? else {
-            entry.content().clear();
-            return Ok(false);
-        };
-        let measure = question.answer().await?;
-        let mut content = entry.content();
-        let news = events.iter().map(Events::len).sum();
-        if measure.is_some_and(|measure| content.has_lost(measure.length, news)) {
-            content.clear();
-            self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
-            return Ok(false);
+        // An event that is stored between the question of the length and the reading looks like one that was lost, once.
+        for is_last in [false, true] {
+            let Some(last) = entry.content().last() else { return Ok(false) };
+            let (version, read) = self.begin_read(entry);
+            let question = Question::ask(reader, &entry.stream);
+            let Some(events) = self.tail(reader, entry, last).await? else {
+                entry.content().clear();
+                return Ok(false);
+            };
+            let measure = question.answer().await?;
+            let mut content = entry.content();
+            let news = events.iter().map(Events::len).sum();
+            if measure.is_some_and(|measure| content.has_lost(measure.length, news)) {
+                if is_last {
+                    content.clear();
+                    self.counters.invalidations.fetch_add(1, Ordering::Relaxed);
+                }
+                continue;
+            }
+            let is_news = !events.is_empty();
+            content.extend(events, self.largest_timeline());
+            content.confirm(version, read, measure);
+            drop(content);
+            if is_news {
+                self.counters.advances.fetch_add(1, Ordering::Relaxed);
+            }
+            return Ok(true);
         }
-        let is_news = !events.is_empty();
-        content.extend(events, self.largest_timeline());
-        content.confirm(version, read, measure);
-        drop(content);
-        if is_news {
-            self.counters.advances.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(true)
+        Ok(false)
     }
 
     /// The events after the last known one, which is read again: if it is gone, the stream is another one.
