@@ -51,6 +51,7 @@ export interface EventMap {
     triggeredBy?: string
     fireId?: string
     version?: string
+    traceparent?: string
     flow?: Record<string, unknown>
   }
   /** A run ended well. */
@@ -156,6 +157,7 @@ export interface EventMap {
     delayMs?: number
     replaces?: string[]
     userId?: string
+    traceparent?: string
     awaitId?: string
     data?: unknown
   }
