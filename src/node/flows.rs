@@ -588,29 +588,27 @@ fn begun(begun: &Begun) -> String {
             input,
             is_rerun,
             awaits,
-        } => {
-            json(&RunOutput {
-                run: true,
-                attempt: *attempt,
-                max_attempts: *max_attempts,
-                step_id,
-                flow_name,
-                correlation_id: correlation_id.as_deref(),
-                traceparent: traceparent.as_deref(),
-                run_started_at,
-                input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
-                rerun: *is_rerun,
-                awaits: awaits
-                    .iter()
-                    .map(|known| AwaitedOutput {
-                        await_id: &known.id,
-                        name: &known.name,
-                        kind: &known.kind,
-                        resumed: known.resumed,
-                    })
-                    .collect(),
-            })
-        }
+        } => json(&RunOutput {
+            run: true,
+            attempt: *attempt,
+            max_attempts: *max_attempts,
+            step_id,
+            flow_name,
+            correlation_id: correlation_id.as_deref(),
+            traceparent: traceparent.as_deref(),
+            run_started_at,
+            input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
+            rerun: *is_rerun,
+            awaits: awaits
+                .iter()
+                .map(|known| AwaitedOutput {
+                    await_id: &known.id,
+                    name: &known.name,
+                    kind: &known.kind,
+                    resumed: known.resumed,
+                })
+                .collect(),
+        }),
         Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: false }),
         Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true, elsewhere: false }),
         Begun::Elsewhere(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: true }),
