@@ -4,6 +4,7 @@
 //! type filters live above, in [`crate::store`]. To add a backend, implement [`Backend`] and run
 //! the conformance suite on it.
 
+pub mod file;
 mod glob;
 pub mod memory;
 pub mod redis;
