@@ -425,8 +425,8 @@ export interface StoreOptions {
   /**
    * Where events live. Default `'memory'`: in this process, gone when the store is closed.
    *
-   * `'redis'`: Redis 6.2 or later, or Valkey. `'file'` and `'postgres'` are reserved: in this version
-   * opening with one of them fails with `NQ_CONFIG`.
+   * `'file'`: in a directory of this machine, for one process that writes. `'redis'`: Redis 6.2 or
+   * later, or Valkey. `'postgres'` is reserved: in this version opening with it fails with `NQ_CONFIG`.
    */
   adapter?: 'memory' | 'file' | 'redis' | 'postgres'
   /** First part of the keys that the store itself forms, such as `nq:flow:{runId}`. Default `'nq'`. */
@@ -435,8 +435,8 @@ export interface StoreOptions {
   redis?: RedisOptions
   /** Reserved for `adapter: 'postgres'`, which fails with `NQ_CONFIG` in this version. */
   postgres?: { connectionString?: string; schema?: string; tls?: object | boolean }
-  /** Reserved for `adapter: 'file'`, which fails with `NQ_CONFIG` in this version. */
-  file?: { dir: string; fsync?: boolean }
+  /** Where the directory is, for `adapter: 'file'`. */
+  file?: FileOptions
   /** Bounds on events and on what may wait to be written. */
   limits?: StoreLimits
   /** How much of the runs that are read stays in memory, and for how long. */
@@ -458,6 +458,30 @@ export interface StoreOptions {
    * and `cache.ttl` always run in real time.
    */
   clock?: VirtualClock
+}
+
+/**
+ * A directory that events are kept in: for one server, without any service.
+ *
+ * @example
+ * const store = await EventStore.open({ adapter: 'file', file: { dir: './data/events' } })
+ */
+export interface FileOptions {
+  /**
+   * The directory, made if it is not there; on a local disk. One process at a time writes: opening fails with
+   * `NQ_UNAVAILABLE` while another one does. All stores of a process that name it share it.
+   */
+  dir: string
+  /**
+   * Whether an append is acknowledged only when it is on the disk. Default `true`. With `false` it is quicker, survives
+   * the end of the process, and may be lost with the machine's power.
+   */
+  fsync?: boolean
+  /**
+   * Only read, beside a process that may write: queries and subscriptions work, whatever changes something fails with
+   * `NQ_CONFIG`. The directory has to be there. Default `false`. Not for `open`, whose core records itself.
+   */
+  readOnly?: boolean
 }
 
 /** How to reach Redis. Fields given beside `url` replace those parts of it. Without any: `redis://127.0.0.1:6379`. */

@@ -48,11 +48,11 @@ class Core {
   #draining = false
 
   constructor(store: EventStore, options: CoreOptions) {
-    const { prefix, instance, isShared, suspendAfter, secret, awaitUrl, clock } = options
+    const { prefix, instance, isShared, outlivesJobs, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, outlivesJobs, logs, suspendAfter },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })

@@ -317,6 +317,12 @@ pub trait Backend: Send + Sync + 'static {
         false
     }
 
+    /// Whether what is stored outlives this process, and no other one writes: whoever wrote before and
+    /// is not alive in this process is gone.
+    fn is_owned(&self) -> bool {
+        false
+    }
+
     /// Whether [`Invalidate`] is told, within moments, when someone else changes a stream that was
     /// read here and has not been written here since.
     fn tracks(&self) -> bool;

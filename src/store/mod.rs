@@ -214,6 +214,11 @@ impl EventStore {
         self.shared.backend.is_local()
     }
 
+    /// Whether events outlive this process, and no other one appends.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.shared.backend.is_owned()
+    }
+
     /// Whether an event could be stored.
     ///
     /// # Errors

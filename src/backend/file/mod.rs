@@ -197,6 +197,10 @@ impl Backend for File {
         self.ask(move |connection, now_ms| reads::ends(connection, &selector, now_ms))
     }
 
+    fn is_owned(&self) -> bool {
+        !self.engine.is_read_only()
+    }
+
     fn tracks(&self) -> bool {
         // Who reads beside the writer is told of nothing.
         !self.engine.is_read_only() && self.engine.has_told_all(self.clock.now_ms())
