@@ -157,6 +157,11 @@ pub(super) fn failed(dir: &Path, error: &rusqlite::Error) -> Error {
     Error::new(code, message).caused_by(error)
 }
 
+/// Whether another program was in the way.
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+}
+
 /// Whether it is not known if what was to be written is on the disk.
 pub(super) fn is_uncertain(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_DIR_FSYNC, SQLITE_IOERR_FSYNC};

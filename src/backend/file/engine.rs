@@ -4,7 +4,7 @@
 //! of Node: one thread writes, another one answers questions.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -384,10 +384,28 @@ fn write(shared: &Arc<Shared>, questions: Receiver<Question>) {
 fn open(shared: &Shared) -> Result<(DirectoryLock, Contents, Connection)> {
     let dir = &shared.options.dir;
     std::fs::create_dir_all(dir).map_err(|error| database::unusable(dir, &error))?;
+    refuse_alias(dir)?;
     let lock = DirectoryLock::take(dir)?;
     let connection = database::open_to_write(&shared.options)?;
     let contents = Contents::new(connection).map_err(|error| database::failed(dir, &error))?;
     Ok((lock, contents, database::open_to_read(dir)?))
+}
+
+/// One directory has one path in a process: its stores share what is under that.
+fn refuse_alias(dir: &Path) -> Result<()> {
+    let open: Vec<PathBuf> = lock(&ENGINES).iter().flatten().map(|(dir, _)| dir.clone()).collect();
+    let place = dir.canonicalize().ok();
+    match open.iter().find(|open| *open != dir && open.canonicalize().ok() == place) {
+        None => Ok(()),
+        Some(open) => {
+            let message = format!(
+                "The directory {} is open in this process as {}; use one path for it.",
+                dir.display(),
+                open.display()
+            );
+            Err(Error::new(Code::Config, message))
+        }
+    }
 }
 
 /// It can't be opened: whoever asks hears why.

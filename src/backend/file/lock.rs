@@ -60,9 +60,10 @@ fn sign(file: &mut File) -> std::io::Result<()> {
     file.write_all(std::process::id().to_string().as_bytes())
 }
 
+/// The directory belongs to someone else.
 fn in_use(dir: &Path, owner: Option<&str>) -> Error {
     let owner = match owner {
-        Some(owner) if owner == std::process::id().to_string() => "this process under another path".to_owned(),
+        Some(owner) if owner == std::process::id().to_string() => "this process".to_owned(),
         Some(owner) => format!("process {owner}"),
         None => "another process".to_owned(),
     };

@@ -87,7 +87,7 @@ async fn within<T>(timeout: Duration, answer: oneshot::Receiver<Result<T>>) -> R
     match tokio::time::timeout(timeout, answer).await {
         Ok(answer) => answer.map_err(|_| Error::closed())?,
         Err(_) => {
-            let message = "The disk did not answer in time. What was to be changed may be changed later; look after the disk, or raise limits.appendTimeoutMs.";
+            let message = "The disk did not answer in time; what was to be changed may or may not be. Look after the disk, or raise limits.appendTimeoutMs.";
             Err(Error::new(Code::Timeout, message))
         }
     }

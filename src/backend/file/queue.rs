@@ -149,6 +149,6 @@ fn unwritten() -> Error {
 }
 
 fn undecided() -> Error {
-    let message = "The disk did not confirm the event in time: it may have been stored. Read the stream, or append with an idempotencyKey.";
+    let message = "The disk did not confirm the event in time, so it may or may not be stored. Read the stream, or append it again with an idempotencyKey.";
     Error::new(Code::Timeout, message)
 }

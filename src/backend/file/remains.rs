@@ -50,3 +50,8 @@ pub(super) fn shrink(connection: &Connection) -> rusqlite::Result<bool> {
     while rows.next()?.is_some() {}
     Ok(true)
 }
+
+/// Brings what is in the journal into the file, as far as nobody reads it there. Only that makes the file smaller.
+pub(super) fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+}

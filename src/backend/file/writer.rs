@@ -95,6 +95,8 @@ pub(super) struct Writer<'a> {
     pub(super) contents: Contents,
     /// The file may have room that nobody needs.
     is_loose: bool,
+    /// It was made smaller in the journal.
+    is_shrinking: bool,
     /// Clearing away has failed, and is not tried again before there is something to write.
     is_stuck: bool,
 }
@@ -108,7 +110,7 @@ enum Next {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(shared: &'a Shared, contents: Contents) -> Self {
-        let writer = Writer { shared, contents, is_loose: true, is_stuck: false };
+        let writer = Writer { shared, contents, is_loose: true, is_shrinking: false, is_stuck: false };
         writer.tell_expiry();
         writer
     }
@@ -182,7 +184,12 @@ impl<'a> Writer<'a> {
             steps.iter_mut().for_each(|step| step.fail(error.clone()));
             return self.shared.refuse(error);
         }
+        let is_busy = database::is_busy(&error);
         match steps {
+            steps if is_busy => {
+                let error = database::failed(&self.shared.options.dir, &error);
+                steps.iter_mut().for_each(|step| step.fail(error.clone()));
+            }
             [step] => step.fail(database::failed(&self.shared.options.dir, &error)),
             _ => steps.iter_mut().for_each(|step| self.commit_all(std::slice::from_mut(step))),
         }
@@ -212,7 +219,7 @@ impl<'a> Writer<'a> {
     /// Nobody wants anything: streams vanish, and the file gets smaller.
     fn keep_house(&mut self) {
         let cleared = self.commit(&mut [], Some(self.shared.now_ms()));
-        let shrunk = cleared.and_then(|()| remains::shrink(&self.contents.connection));
+        let shrunk = cleared.and_then(|()| self.shrink());
         self.tell_expiry();
         self.tell_changes(&[]);
         match shrunk {
@@ -222,6 +229,17 @@ impl<'a> Writer<'a> {
                 tracing::warn!(%error, "the event store's file can't be cleared up; this is tried again");
             }
         }
+    }
+
+    /// Makes the file smaller by a little; whether there is more to do.
+    fn shrink(&mut self) -> rusqlite::Result<bool> {
+        let connection = &self.contents.connection;
+        let is_loose = remains::shrink(connection)?;
+        if self.is_shrinking && !is_loose {
+            remains::settle(connection)?;
+        }
+        self.is_shrinking = is_loose;
+        Ok(is_loose)
     }
 
     fn tell_expiry(&self) {
@@ -255,7 +273,7 @@ impl<'a> Writer<'a> {
 
 fn uncertain(dir: &std::path::Path, error: &rusqlite::Error) -> Error {
     let message = format!(
-        "The disk failed to confirm what was written to {}: it may have been stored or not. Nothing more is written; look after the disk and open the store again.",
+        "The disk failed to confirm what was written to {}, so it may or may not be stored. Nothing more is written; look after the disk and open the store again.",
         dir.display()
     );
     Error::new(Code::Backend, message).caused_by(error)
