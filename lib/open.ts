@@ -52,7 +52,17 @@ class Core {
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, outlivesJobs, logs, suspendAfter },
+      ...{
+        store,
+        timers,
+        isVirtual: clock !== undefined,
+        instance,
+        prefix,
+        isShared,
+        outlivesJobs,
+        logs,
+        suspendAfter,
+      },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })
