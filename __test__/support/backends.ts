@@ -21,7 +21,8 @@ export class Home {
     if (this.server) return { adapter: 'redis', redis: { url: this.server.url } }
     if (this.name !== 'file') return { adapter: 'memory' }
     this.#directory ??= makeDirectory()
-    return { adapter: 'file', file: { dir: this.#directory } }
+    // What survives the machine is not seen here, and thousands of appends, one after the other, need not wait for it.
+    return { adapter: 'file', file: { dir: this.#directory, fsync: false } }
   }
 
   /** Opens a store. */

@@ -345,15 +345,25 @@ fn start(options: FileOptions, clock: Arc<dyn Clock>) -> Result<Arc<Shared>> {
     let shared = Shared::new(options, clock, sender);
     let theirs = shared.clone();
     let work = move || {
-        if theirs.options.read_only {
-            read(&theirs, &questions)
-        } else {
-            write(&theirs, questions)
+        let ending = Ending(theirs);
+        match ending.0.options.read_only {
+            true => read(&ending.0, &questions),
+            false => write(&ending.0, questions),
         }
-        theirs.ended.send_replace(true);
     };
     thread::Builder::new().name("nuxt-queue-file".into()).spawn(work).map_err(no_thread)?;
     Ok(shared)
+}
+
+/// However a thread ends, nobody waits for it any more.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        lock(&self.0.questions).take();
+        self.0.refuse(Error::closed());
+        self.0.ended.send_replace(true);
+    }
 }
 
 fn no_thread(error: std::io::Error) -> Error {
@@ -372,6 +382,7 @@ fn write(shared: &Arc<Shared>, questions: Receiver<Question>) {
         Ok(reader) => reader,
         Err(error) => return fail(shared, no_thread(error)),
     };
+    tracing::debug!(dir = %shared.options.dir.display(), "directory opened");
     shared.opened.send_replace(Some(Ok(())));
     let mut writer = Writer::new(shared, contents);
     writer.run();
@@ -379,6 +390,7 @@ fn write(shared: &Arc<Shared>, questions: Receiver<Question>) {
     drop(reader.join());
     drop(writer);
     drop(lock);
+    tracing::debug!(dir = %shared.options.dir.display(), "directory closed");
 }
 
 fn open(shared: &Shared) -> Result<(DirectoryLock, Contents, Connection)> {

@@ -182,6 +182,7 @@ impl<'a> Writer<'a> {
             // What the disk has of this is not known, nor what it would have of anything that comes.
             let error = uncertain(&self.shared.options.dir, &error);
             steps.iter_mut().for_each(|step| step.fail(error.clone()));
+            tracing::error!(%error, "nothing more is written");
             return self.shared.refuse(error);
         }
         let is_busy = database::is_busy(&error);
