@@ -452,8 +452,8 @@ export interface StoreOptions {
    */
   snapshotEvery?: number
   /**
-   * The clock that the store asks for the time. Default: the system's. It gives the ids of the memory
-   * backend, and decides when a state key has expired, a log is too old and, in memory, a run's life is
+   * The clock that the store asks for the time. Default: the system's. It gives the ids in memory and
+   * in a directory, and decides when a state key has expired, a log is too old and, there, a run's life is
    * over; on Redis ids come from the server's clock, which also counts lives. Time limits of the network
    * and `cache.ttl` always run in real time.
    */
@@ -2721,8 +2721,8 @@ export interface RegistryConfig {
 /** Options of {@link QueueCore.worker}. */
 export interface WorkerOptions {
   /**
-   * How many handlers work at the same time, from 1 on. Default 10. In memory, one that waits in an await makes room for
-   * another; on Redis it does so when it is suspended.
+   * How many handlers work at the same time, from 1 on. Default 10. In memory and in a directory, one that waits in an await
+   * makes room for another; on Redis it does so when it is suspended.
    */
   concurrency?: number
   /** The process, in events. Default: that of the core. */
@@ -2843,8 +2843,8 @@ export interface QueueCore {
   emitTrigger<N extends TriggerName>(name: N, ...payload: FireArguments<N, EmitTriggerOptions>): Promise<Firing>
 
   /**
-   * Runs steps of a queue in this process: of all flows, in memory those of this core, on Redis those of all instances,
-   * through BullMQ (an optional peer dependency).
+   * Runs steps of a queue in this process: of all flows, in memory and in a directory those of this core, on Redis
+   * those of all instances, through BullMQ (an optional peer dependency).
    *
    * @param handlers By the name of their step; by `flow/step` where a queue holds steps of the same name of several
    * flows. A step without a handler here is left to other instances.
