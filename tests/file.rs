@@ -232,6 +232,13 @@ async fn what_can_not_be_opened_says_why() {
         expect(refusal(options).await, Code::Config, "newer nuxt-queue-core (layout 99");
     }
 
+    // What was in the way is gone, and whoever was refused is still there.
+    let refused = EventStore::open_lazily(options(&below_a_file), Box::new(drop)).unwrap();
+    refused.connect().await.unwrap_err();
+    fs::remove_file(directory.join("file")).unwrap();
+    open(&below_a_file).await.close().await;
+    assert_eq!(refused.connect().await.unwrap_err().code(), Code::Config);
+
     let careful = open(&directory.join("shared")).await;
     let careless = FileOptions { fsync: false, ..FileOptions::new(directory.join("shared")) };
     expect(refusal(StoreOptions::file(careless)).await, Code::Config, "file.fsync: true");

@@ -206,7 +206,8 @@ impl Engine {
         }
         let mut engines = lock(&ENGINES);
         let engines = engines.get_or_insert_default();
-        let open = engines.get(&options.dir).filter(|shared| !shared.queue().is_closed);
+        // One that could not be opened may be on its way out; this one tries again.
+        let open = engines.get(&options.dir).filter(|shared| shared.queue().refusal.is_none());
         if let Some(shared) = open {
             return match shared.options.fsync == options.fsync {
                 true => Ok(Engine::enter(shared, upwards)),

@@ -97,6 +97,8 @@ pub(super) struct Writer<'a> {
     is_loose: bool,
     /// It was made smaller in the journal.
     is_shrinking: bool,
+    /// Why nothing is written any more.
+    broken: Option<Error>,
     /// Clearing away has failed, and is not tried again before there is something to write.
     is_stuck: bool,
 }
@@ -110,7 +112,7 @@ enum Next {
 
 impl<'a> Writer<'a> {
     pub(super) fn new(shared: &'a Shared, contents: Contents) -> Self {
-        let writer = Writer { shared, contents, is_loose: true, is_shrinking: false, is_stuck: false };
+        let writer = Writer { shared, contents, is_loose: true, is_shrinking: false, broken: None, is_stuck: false };
         writer.tell_expiry();
         writer
     }
@@ -150,6 +152,9 @@ impl<'a> Writer<'a> {
 
     /// How long there is nothing to do; `None`: until something comes.
     fn rest(&self) -> Option<Duration> {
+        if self.broken.is_some() {
+            return None;
+        }
         if self.is_stuck {
             return Some(LONGEST_REST);
         }
@@ -177,12 +182,16 @@ impl<'a> Writer<'a> {
 
     /// All of them together; if that can't be, each by itself, so that none fails for another one.
     fn commit_all(&mut self, steps: &mut [Step]) {
+        if let Some(error) = &self.broken {
+            return steps.iter_mut().for_each(|step| step.fail(error.clone()));
+        }
         let Err(error) = self.commit(steps, None) else { return };
         if database::is_uncertain(&error) {
             // What the disk has of this is not known, nor what it would have of anything that comes.
             let error = uncertain(&self.shared.options.dir, &error);
             steps.iter_mut().for_each(|step| step.fail(error.clone()));
             tracing::error!(%error, "nothing more is written");
+            self.broken = Some(error.clone());
             return self.shared.refuse(error);
         }
         let is_busy = database::is_busy(&error);
