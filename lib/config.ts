@@ -78,6 +78,7 @@ export interface CoreOptions {
   prefix: string
   instance: InstanceOptions
   isShared: boolean
+  outlivesJobs: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
   /** Whether OpenTelemetry is told. */
@@ -99,6 +100,9 @@ export function readConfig(config: QueueConfig): CoreOptions {
   if (eventStore.clock !== undefined && eventStore.clock !== clock) {
     throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
   }
+  if (eventStore.file?.readOnly) {
+    throw refuse('eventStore.file.readOnly is for EventStore.open; a core records what it does, and has to write.')
+  }
   const isShared = (eventStore.adapter ?? 'memory') !== 'memory'
   return {
     store: { ...eventStore, clock },
@@ -106,6 +110,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     prefix: eventStore.prefix ?? 'nq',
     instance: readRegistry(registry, isShared),
     isShared,
+    outlivesJobs: eventStore.adapter === 'file',
     jobs: readJobs(jobs),
     logging: readRouting(logging),
     telemetry,

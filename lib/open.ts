@@ -50,11 +50,12 @@ class Core {
   #draining = false
 
   constructor(store: EventStore, options: CoreOptions, telemetry: Telemetry | undefined) {
-    const { prefix, instance, isShared, suspendAfter, secret, awaitUrl, clock } = options
+    const { prefix, instance, isShared, outlivesJobs, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter, telemetry },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, outlivesJobs },
+      ...{ logs, suspendAfter, telemetry },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })

@@ -4,6 +4,7 @@
 //! type filters live above, in [`crate::store`]. To add a backend, implement [`Backend`] and run
 //! the conformance suite on it.
 
+pub mod file;
 mod glob;
 pub mod memory;
 pub mod redis;
@@ -313,6 +314,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether everything is answered at once, and nobody else changes anything.
     fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Whether what is stored outlives this process, and no other one writes: whoever wrote before and
+    /// is not alive in this process is gone.
+    fn is_owned(&self) -> bool {
         false
     }
 

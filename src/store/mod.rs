@@ -36,6 +36,7 @@ use self::query::{GlobalPager, Listing, Pager, select};
 use self::reader::Reader;
 pub use self::stats::StoreStats;
 pub use self::subscription::{Delivery, Subscription};
+use crate::backend::file::File;
 use crate::backend::memory::Memory;
 use crate::backend::redis::Redis;
 use crate::backend::{Append, Backend, Completion, Receipt, Selector, Upwards};
@@ -165,6 +166,10 @@ impl EventStore {
         let cache = Arc::new(Cache::new(&cache, &prefix, snapshot_every));
         let backend: Arc<dyn Backend> = match backend {
             BackendOptions::Memory => Arc::new(Memory::new(clock.clone(), cache.clone())),
+            BackendOptions::File(file) => {
+                let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
+                Arc::new(File::new(file, clock.clone(), upwards, limits.append_timeout)?)
+            }
             BackendOptions::Redis(redis) => {
                 let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
                 Arc::new(Redis::new(redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
@@ -207,6 +212,11 @@ impl EventStore {
     /// Whether the backend belongs to this store alone and answers at once.
     pub fn is_local(&self) -> bool {
         self.shared.backend.is_local()
+    }
+
+    /// Whether events outlive this process, and no other one appends.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.shared.backend.is_owned()
     }
 
     /// Whether an event could be stored.
