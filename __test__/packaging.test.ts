@@ -95,9 +95,13 @@ describe('installed', () => {
   test('its subpaths can be imported', () => {
     const code = `
       import { VirtualClock } from 'nuxt-queue-core/testing'
+      import { createEventStoreFactory } from 'nuxt-queue-core/compat'
       import manifest from 'nuxt-queue-core/package.json' with { type: 'json' }
-      console.log(new VirtualClock(5).now(), manifest.name)`
-    expect(app.runCode('subpaths.mjs', code).stdout).toBe('5 nuxt-queue-core\n')
+      const { adapter, names } = createEventStoreFactory()
+      await adapter.append(names.flow('1'), { type: 'flow.start' })
+      const [event] = await adapter.read('nq:flow:1')
+      console.log(new VirtualClock(5).now(), manifest.name, event.type)`
+    expect(app.runCode('subpaths.mjs', code).stdout).toBe('5 nuxt-queue-core flow.start\n')
   })
 
   test('a tracer follows it to the binary', async () => {
@@ -125,7 +129,9 @@ describe('typed', () => {
   const custom = `{ type: 'order.paid', data: { cents: 5 } }`
   const usage = `
     import { EventStore } from 'nuxt-queue-core'
+    import { createStateProvider, type StateProvider } from 'nuxt-queue-core/compat'
     import { VirtualClock } from 'nuxt-queue-core/testing'
+    export const provider: StateProvider = createStateProvider()
     const store = await EventStore.open({ clock: new VirtualClock() })
     const [event] = await store.query({ stream: 's', types: ['state.set'] })
     export const key: string | undefined = event?.data.key\n`

@@ -9,6 +9,7 @@ import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { LEVELS } from './log/level.js'
 import { isAdapter, isLevels, type Routing, readRouting } from './log/router.js'
+import type { Provider } from './migration/state-home.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 import type { InstanceOptions } from './registry/calls.js'
 import { AWAIT_PATH } from './trigger/await-webhook.js'
@@ -79,6 +80,7 @@ export interface CoreOptions {
   isShared: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
+  stateProvider: Provider
   suspendAfter: number
   /** The URL that ends with a token. */
   awaitUrl: string
@@ -91,7 +93,7 @@ export interface CoreOptions {
 /** Reads a config, or throws `NQ_CONFIG`. */
 export function readConfig(config: QueueConfig): CoreOptions {
   CONFIG(config, 'The config')
-  const { eventStore = {}, flows, triggers, jobs, logging, registry } = config
+  const { eventStore = {}, flows, triggers, jobs, logging, registry, state } = config
   const clock = config.clock ?? eventStore.clock
   if (eventStore.clock !== undefined && eventStore.clock !== clock) {
     throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
@@ -105,6 +107,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     isShared,
     jobs: readJobs(jobs),
     logging: readRouting(logging),
+    stateProvider: state?.provider ?? 'eventStore',
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,

@@ -11,6 +11,7 @@ import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import type { LogRouter } from './log/router.js'
+import type { StateHome } from './migration/state-home.js'
 import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
 import { Availability } from './registry/availability.js'
 import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
@@ -37,6 +38,8 @@ export interface EngineOptions {
   dispatcher: () => Dispatcher
   /** Where the lines of runs go. */
   logs: LogRouter
+  /** Where the state of runs is kept. */
+  states: StateHome
   /** How long a step may wait before its job ends, in milliseconds. */
   suspendAfter: number
   /** The URL of an await that is answered over HTTP. */

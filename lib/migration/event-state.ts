@@ -1,0 +1,116 @@
+/**
+ * State as events of a stream.
+ */
+
+import type { EventEnvelope, ReadOptions } from '../../index.js'
+import { NuxtQueueError } from '../errors.js'
+import { type EventStore, placeOf } from '../event-store.js'
+import { toJson } from '../json.js'
+import type { AnyEvent } from '../pack.js'
+import { invalid } from '../query.js'
+import { timestampOf } from '../time.js'
+import type { KeyedState } from './keyed-state.js'
+import type { StatePlace } from './old-key.js'
+
+/** What the events of a stream amount to. */
+export interface EventValues {
+  get(name: string, options?: ReadOptions): Promise<unknown>
+  list(prefix: string): Promise<string[]>
+  /** Whether an event ever said anything of a name. */
+  knows(name: string): Promise<boolean>
+}
+
+/** The state of one place in events, whose writes tell their ids. */
+export class EventState implements KeyedState {
+  readonly #store: EventStore
+  readonly #place: StatePlace
+  readonly #values: EventValues
+  readonly #envelope: EventEnvelope
+
+  constructor(store: EventStore, place: StatePlace, values: EventValues, envelope: EventEnvelope = {}) {
+    const { runId } = place
+    this.#store = store
+    this.#place = place
+    this.#values = values
+    this.#envelope = { ...envelope, ...(runId !== undefined && { runId }) }
+  }
+
+  get(name: string, options?: ReadOptions): Promise<unknown> {
+    return this.#values.get(name, options)
+  }
+
+  list(prefix: string): Promise<string[]> {
+    return this.#values.list(prefix)
+  }
+
+  knows(name: string): Promise<boolean> {
+    return this.#values.knows(name)
+  }
+
+  async set(name: string, value: unknown, options: { ttl?: number } = {}): Promise<void> {
+    await this.put(name, value, options)
+  }
+
+  async delete(name: string): Promise<void> {
+    await this.remove(name)
+  }
+
+  async patch(name: string, update: (previous: unknown) => unknown): Promise<unknown> {
+    const { value } = await this.replace(name, () => this.get(name, { consistency: 'strong' }), update)
+    return value
+  }
+
+  /** Sets a name; the id of the event. */
+  async put(
+    name: string,
+    value: unknown,
+    { ttl, after }: { ttl?: number | undefined; after?: string } = {},
+  ): Promise<string> {
+    toJson(value, 'value')
+    if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
+    const { now } = placeOf(this.#store)
+    const expiry = ttl === undefined ? {} : { expiresAt: timestampOf(`${Math.ceil(now() + ttl)}-0`) }
+    return await this.#append('state.set', { key: name, value, ...expiry }, after)
+  }
+
+  /** Deletes a name; the id of the event. */
+  async remove(name: string): Promise<string> {
+    return await this.#append('state.delete', { key: name })
+  }
+
+  /** Sets what `update` makes of what `read` gives, provided that no event has come since it was read. */
+  async replace(
+    name: string,
+    read: () => Promise<unknown>,
+    update: (previous: unknown) => unknown,
+  ): Promise<{ id: string; value: unknown }> {
+    for (;;) {
+      const after = await this.lastId()
+      const value = update(await read())
+      if (value === undefined) throw invalid('The result of a patch', value, 'a JSON value')
+      try {
+        return { id: await this.put(name, value, { after }), value }
+      } catch (error) {
+        if (!isConflict(error)) throw error
+      }
+    }
+  }
+
+  /** The id of the stream's last event; `0-0` if there is none. */
+  async lastId(): Promise<string> {
+    const { stream } = this.#place
+    const [last] = await this.#store.query({ stream, order: 'desc', limit: 1, consistency: 'strong' })
+    return last?.id ?? '0-0'
+  }
+
+  async #append(type: string, data: object, expectedLastId?: string): Promise<string> {
+    const event = { type, data, ...this.#envelope } as AnyEvent
+    const options = expectedLastId === undefined ? undefined : { expectedLastId }
+    return (await this.#store.append(this.#place.stream, event, options)).id
+  }
+}
+
+/** Whether somebody else came first. */
+export function isConflict(error: unknown): boolean {
+  return error instanceof NuxtQueueError && error.code === 'NQ_CONFLICT'
+}
