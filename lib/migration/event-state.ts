@@ -12,6 +12,14 @@ import { timestampOf } from '../time.js'
 import type { KeyedState } from './keyed-state.js'
 import type { StatePlace } from './old-key.js'
 
+/** What a name is set to. */
+export interface Change {
+  name: string
+  value: unknown
+  /** In milliseconds. */
+  ttl?: number | undefined
+}
+
 /** What the events of a stream amount to. */
 export interface EventValues {
   get(name: string, options?: ReadOptions): Promise<unknown>
@@ -68,9 +76,14 @@ export class EventState implements KeyedState {
   ): Promise<string> {
     toJson(value, 'value')
     if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
-    const { now } = placeOf(this.#store)
-    const expiry = ttl === undefined ? {} : { expiresAt: timestampOf(`${Math.ceil(now() + ttl)}-0`) }
-    return await this.#append('state.set', { key: name, value, ...expiry }, after)
+    return await this.#append('state.set', this.#data(name, value, ttl), after)
+  }
+
+  /** Sets names, provided that `after` is still the last event; the ids of the events. */
+  async putAll(changes: readonly Change[], after: string): Promise<string[]> {
+    const events = changes.map(({ name, value, ttl }) => this.#event('state.set', this.#data(name, value, ttl)))
+    const records = await this.#store.appendBatch(this.#place.stream, events, { expectedLastId: after })
+    return records.map(({ id }: { id: string }) => id)
   }
 
   /** Deletes a name; the id of the event. */
@@ -96,6 +109,19 @@ export class EventState implements KeyedState {
     }
   }
 
+  /** How long names still live that expire, in milliseconds. */
+  async ttls(): Promise<Map<string, number>> {
+    const { now } = placeOf(this.#store)
+    const ttls = new Map<string, number>()
+    const query = { stream: this.#place.stream, types: ['state.*' as const] }
+    for await (const { type, data } of this.#store.iterate(query)) {
+      if (type === 'state.set' && data.expiresAt) ttls.set(data.key, Math.max(Date.parse(data.expiresAt) - now(), 1))
+      else if (type === 'state.set' || type === 'state.delete') ttls.delete(data.key)
+      else if (type === 'state.batch') for (const { key } of data.operations) ttls.delete(key)
+    }
+    return ttls
+  }
+
   /** The id of the stream's last event; `0-0` if there is none. */
   async lastId(): Promise<string> {
     const { stream } = this.#place
@@ -103,8 +129,18 @@ export class EventState implements KeyedState {
     return last?.id ?? '0-0'
   }
 
+  #data(key: string, value: unknown, ttl: number | undefined): object {
+    if (ttl === undefined) return { key, value }
+    const { now } = placeOf(this.#store)
+    return { key, value, expiresAt: timestampOf(`${Math.ceil(now() + ttl)}-0`) }
+  }
+
+  #event(type: string, data: object): AnyEvent {
+    return { type, data, ...this.#envelope }
+  }
+
   async #append(type: string, data: object, expectedLastId?: string): Promise<string> {
-    const event = { type, data, ...this.#envelope } as AnyEvent
+    const event = this.#event(type, data)
     const options = expectedLastId === undefined ? undefined : { expectedLastId }
     return (await this.#store.append(this.#place.stream, event, options)).id
   }

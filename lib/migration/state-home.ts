@@ -6,7 +6,7 @@ import type { EventEnvelope, QueueConfig, RunState as Surface } from '../../inde
 import { type EventStore, placeOf } from '../event-store.js'
 import type { RunState } from '../run-state.js'
 import { DualState } from './dual-state.js'
-import { EventState, type EventValues } from './event-state.js'
+import { EventState } from './event-state.js'
 import { KeyedRunState } from './keyed-run-state.js'
 import type { KeyedState } from './keyed-state.js'
 import { placeOfRun, type StatePlace, sharedPlace } from './old-key.js'
@@ -37,9 +37,8 @@ export class StateHome {
 
   /** The state of a run; `envelope` is added to what it writes. */
   ofRun(runId: string, envelope: EventEnvelope = {}): KeyedState {
-    const state = () => this.#store.state(runId, envelope) as RunState
-    if (this.keys === undefined) return state()
-    return this.#of(this.keys, placeOfRun(this.prefix, runId), () => new RunValues(state()), envelope)
+    if (this.keys === undefined) return this.#store.state(runId, envelope) as RunState
+    return this.#of(this.keys, placeOfRun(this.prefix, runId), envelope)
   }
 
   /** The same with what is asked of its past. */
@@ -51,17 +50,23 @@ export class StateHome {
   /** State that belongs to no run. */
   shared(): KeyedState {
     const place = sharedPlace(this.prefix)
-    if (this.keys === undefined) return new EventState(this.#store, place, this.#shared)
-    return this.#of(this.keys, place, () => this.#shared)
+    return this.keys === undefined ? this.eventsOf(place) : this.#of(this.keys, place)
+  }
+
+  /** What events say of a place; `envelope` is added to what is written. */
+  eventsOf(place: StatePlace, envelope: EventEnvelope = {}): EventState {
+    const { runId } = place
+    const values = runId === undefined ? this.#shared : new RunValues(this.#store.state(runId, envelope) as RunState)
+    return new EventState(this.#store, place, values, envelope)
   }
 
   of(place: StatePlace): KeyedState {
     return place.runId === undefined ? this.shared() : this.ofRun(place.runId)
   }
 
-  #of(keys: OldKeys, place: StatePlace, values: () => EventValues, envelope?: EventEnvelope): KeyedState {
+  #of(keys: OldKeys, place: StatePlace, envelope?: EventEnvelope): KeyedState {
     if (this.provider === 'redis') return new OldState(keys, place)
-    return new DualState(new EventState(this.#store, place, values(), envelope), keys, place)
+    return new DualState(this.eventsOf(place, envelope), keys, place)
   }
 
   async close(): Promise<void> {
