@@ -27,6 +27,9 @@ import type {
  */
 export type StoreSource = EventStore | QueueCore | QueueConfig | StoreOptions
 
+/** A store or a core that is open: for what is made again and again. */
+export type KnownSource = EventStore | QueueCore
+
 // ------------------------------------------------------------------ events
 
 /** An event as the original publishes it: without `id` and `ts`. */
@@ -257,16 +260,16 @@ export interface RunContext {
 
 /** Options of {@link createRunLogger}. */
 export interface LoggerOptions {
-  /** Where lines go. Default: what the core or the configuration says, or into the run. */
+  /** Where lines go. Default: what the core says, or into the run. */
   logging?: LoggingConfig
 }
 
 /**
  * Makes the log of a run or step. The original's worker calls its `log(level, message, metadata)`.
  *
- * @throws `NQ_INVALID_EVENT` without a run, `NQ_CONFIG` for a configuration that can't work.
+ * @throws `NQ_INVALID_EVENT` without a run, `NQ_CONFIG` for a source or logging that can't work.
  */
-export function createRunLogger(source: StoreSource, context: RunContext, options?: LoggerOptions): RunLogger
+export function createRunLogger(source: KnownSource, context: RunContext, options?: LoggerOptions): RunLogger
 
 /** A step as the original's worker knows it. */
 export interface WorkerJob extends RunContext {
@@ -338,7 +341,7 @@ export interface WorkerContext {
 /**
  * Makes the context of a step that the original's worker executes. Ask for it once for each execution.
  *
- * @param source A core, for a step that waits; for any other a store or a configuration does.
+ * @param source A core, whose `state.provider` and logging then hold, and for which a step may wait; or a store.
  * @throws `NQ_INVALID_EVENT` without a run.
  * @example
  * ```ts
@@ -346,4 +349,4 @@ export interface WorkerContext {
  * await handler(job.data, ctx)
  * ```
  */
-export function createWorkerContext(source: StoreSource, job: WorkerJob): WorkerContext
+export function createWorkerContext(source: KnownSource, job: WorkerJob): WorkerContext

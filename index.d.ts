@@ -2548,10 +2548,22 @@ export interface QueueConfig {
   logging?: LoggingConfig
   /** This process among others. */
   registry?: RegistryConfig
-  /** Accepted, without effect in this version: state is kept in events. */
-  state?: { provider?: 'eventStore' | 'redis' | 'dual' }
+  /** Where the state of runs is that handlers see as `ctx.state`. */
+  state?: StateConfig
   /** The clock of everything: deadlines, back-offs, and that of the store. Default: the system's. */
   clock?: VirtualClock
+}
+
+/** Where the state of runs is: for those who come from the original nuxt-queue, see `docs/migration.md`. */
+export interface StateConfig {
+  /**
+   * - `'eventStore'` (default): in events of the run's stream.
+   * - `'dual'`: in events and in the original's keys; the later word counts.
+   * - `'redis'`: in the original's keys. Then `at`, `history` and `diff` know nothing of it.
+   *
+   * The last two need a store on Redis, and `ioredis`; `snapshot` is refused with them.
+   */
+  provider?: 'eventStore' | 'redis' | 'dual'
 }
 
 /** How flows run. */

@@ -414,15 +414,24 @@ onEveryBackend('a run logger', (home) => {
     ])
   })
 
-  test('logs where its configuration says', async () => {
+  test('logs where it is told to, or its core', async () => {
     const lines: unknown[] = []
     const external = { adapter: (entry: object) => void lines.push(entry) }
-    const config = { eventStore: home.options, logging: { routing: 'external', level: 'info', external } } as const
-    const logger = createRunLogger(config, { runId: 'r' })
+    const store = await home.open()
+    const logging = { routing: 'external', level: 'info', external } as const
+    const logger = createRunLogger(store, { runId: 'r' }, { logging })
     logger.debug('quiet')
     logger.info('loud')
     expect(lines).toMatchObject([{ level: 'info', message: 'loud', runId: 'r' }])
-    expect(() => createRunLogger(config, {})).toThrow(expect.objectContaining({ code: 'NQ_INVALID_EVENT' }))
+    expect(() => createRunLogger(store, {})).toThrow(expect.objectContaining({ code: 'NQ_INVALID_EVENT' }))
+    const core = await open({ eventStore: home.options, logging })
+    createRunLogger(core, { runId: 'of a core' }).info('hello')
+    await core.close()
+    expect(lines.slice(1)).toMatchObject([{ message: 'hello', runId: 'of a core' }])
+    for (const source of [home.options, null, 5]) {
+      const make = () => createRunLogger(source as never, { runId: 'r' })
+      expect(make).toThrow(expect.objectContaining({ code: 'NQ_CONFIG' }))
+    }
   })
 })
 
@@ -514,9 +523,10 @@ onRedis('beside the original', (home) => {
     Object.fromEntries(fields.flatMap((name, at) => (at % 2 ? [] : [[name, fields[at + 1] ?? '']])))
 
   test('P10: what plain ioredis writes in its layout is read right, with the time that it noted', async () => {
-    const adapter = createEventStoreAdapter(await home.open())
+    const store = await home.open()
+    const adapter = createEventStoreAdapter(store)
     const redis = connect(home.server)
-    const stream = newStream()
+    const stream = `nq:flow:${newStream()}`
     const seen: EventRecord[] = []
     await adapter.subscribe(stream, (event) => seen.push(event))
     const ts = '2025-11-05T10:00:00.000Z'
@@ -533,7 +543,11 @@ onRedis('beside the original', (home) => {
       },
       { id: bare, ts, type: 'step.completed', runId: 'r', flowName: 'f' },
     ]
+    // What the store keeps in memory does not have that time.
+    const [record] = await store.query({ stream })
+    expect(record && 'ts' in record).toBe(false)
     expect(await adapter.read(stream)).toEqual(expected)
+    expect(await store.query({ stream })).not.toEqual(expect.arrayContaining([expect.objectContaining({ ts })]))
     expect(await adapter.read(stream, { direction: 'backward', limit: 1 })).toEqual(expected.slice(1))
     await expect.poll(() => seen).toEqual(expected)
     redis.disconnect()
@@ -609,6 +623,21 @@ onRedis('beside the original', (home) => {
     await expect.poll(() => [...theirs].sort()).toEqual([...stored].sort())
     redis.disconnect()
     subscriber.disconnect()
+  })
+
+  test('a lost connection loses no subscriber anything', async () => {
+    const adapter = createEventStoreAdapter(await home.open())
+    const redis = connect(home.server)
+    const stream = newStream()
+    const seen: unknown[] = []
+    await adapter.subscribe(stream, ({ data }) => seen.push(data))
+    for (let n = 0; n < 20; n++) {
+      if (n % 5 === 2) await redis.call('CLIENT', 'KILL', 'TYPE', 'pubsub')
+      const id = await redis.xadd(stream, '*', 'type', 't', 'runId', '', 'flowName', '', 'data', String(n), 'ts', '')
+      await redis.publish(`nq:events:${stream}`, id as string)
+    }
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(Array.from({ length: 20 }, (_, n) => n))
+    redis.disconnect()
   })
 
   test('a deletion by pattern takes old state with it where that is in use', async () => {

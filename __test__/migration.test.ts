@@ -8,7 +8,7 @@ import { createStateProvider, createWorkerContext, type StateProvider } from '..
 import { EventStore, open } from '../index.js'
 import { root } from '../scripts/lib/paths.mjs'
 import { newStream, onRedis } from './support/backends.js'
-import { type Ended, runFile } from './support/child.js'
+import { type Ended, runCode, runFile } from './support/child.js'
 import { connect, type RedisServer, startRedis } from './support/redis.js'
 
 const newRun = () => newStream().replaceAll(':', '-')
@@ -203,6 +203,42 @@ describe('migrate', () => {
     await server.stop()
   })
 
+  test('is a part of the way from keys to events and back, with instances of two kinds at each turn', async () => {
+    const store = await EventStore.open({ adapter: 'redis', redis: { url: server.url } })
+    const make = (provider: 'redis' | 'dual' | 'eventStore') => createStateProvider(store, { provider })
+    const [old, dual, events] = [make('redis'), make('dual'), make('eventStore')]
+    const add = (n: number | null) => (n ?? 0) + 1
+    let expected = 0
+    /** Instances take turns; each finds what the others wrote. */
+    const turn = async (...instances: StateProvider[]) => {
+      for (const instance of [...instances, ...instances]) {
+        expect(await instance.patch<number>('flow:way:n', add)).toBe(++expected)
+        await instance.set(`flow:way:by-${expected}`, expected)
+      }
+    }
+    const migrate = async (...args: string[]) => {
+      expect((await cli(['migrate', ...args])).code).toBe(0)
+      expect((await cli(['migrate', '--verify', ...args])).code).toBe(0)
+    }
+    await turn(old)
+    await turn(old, dual)
+    await turn(dual)
+    await migrate()
+    await turn(dual, events)
+    await turn(events)
+    const names = (await events.list('flow:way:')).keys
+    expect(names).toHaveLength(expected + 1)
+    await turn(events, dual)
+    await turn(dual)
+    await migrate('--back')
+    await turn(dual, old)
+    await turn(old)
+    expect((await old.list('flow:way:')).keys).toHaveLength(expected + 1)
+    for (let n = 1; n <= expected; n++) expect(await old.get(`flow:way:by-${n}`)).toBe(n)
+    await Promise.all([old.close(), dual.close(), store.close()])
+    await redis.flushall()
+  })
+
   test('says what it would do, does it once, and says whether it is done', async () => {
     await redis.mset({ 'nq:flow:r1:a': 'text', 'nq:flow:r1:b:c': '{"n":[1]}', 'nq:flow:r2:a': '5', 'nq:bare': 'true' })
     await redis.set('nq:flow:r2:expiring', 'x', 'PX', 600_000)
@@ -295,6 +331,25 @@ describe('migrate', () => {
     expect([ended.code, ended.stdout]).toEqual([code, ''])
     expect(ended.stderr).toContain(message)
     expect(ended.stderr).not.toMatch(/s3cret|\n {4}at /)
+  })
+
+  test('shows a bar on a terminal, and stops in order when it is told to', async () => {
+    await redis.mset({ 'nq:flow:bar-1:a': '1', 'nq:flow:bar-2:a': '2' })
+    const code = `
+      import { main } from './dist/cli/main.js'
+      const [stdout, bar] = [[], []]
+      const stderr = { isTTY: true, write: (text) => bar.push(text) }
+      const env = process.env
+      const terminal = (signal) => ({ stdout: { write: (text) => stdout.push(text) }, stderr, env, signal })
+      const codes = [await main(['migrate', '--dry-run'], terminal(AbortSignal.abort()))]
+      codes.push(await main(['migrate', '--dry-run'], terminal(new AbortController().signal)))
+      console.log(JSON.stringify({ codes, stdout: stdout.join(''), bar: bar.join('') }))`
+    const ended = await runCode(code, { env: { REDIS_URL: server.url } })
+    const { codes, stdout, bar } = JSON.parse(ended.stdout)
+    expect(codes).toEqual([1, 0])
+    expect(stdout).toMatch(/^Stopped before the end; run it again to go on\.\nWould copy 0 values/)
+    expect(stdout).toContain('Would copy 2 values of 2 streams')
+    expect(bar.split('\r').at(-1)).toBe(`${'█'.repeat(30)} 100 %  2 of 2 streams\n`)
   })
 
   test('helps', async () => {

@@ -92,7 +92,9 @@ expectTypeOf(createStateProvider(redis, { provider: 'redis' })).toExtend<Origina
 
 const logger = createRunLogger(core, { flowId: '42', stepName: 's' })
 expectTypeOf(logger).toExtend<OriginalContext['logger']>()
-createRunLogger(redis, { runId: '42' }, { logging: { routing: 'console' } })
+createRunLogger(core.store, { runId: '42' }, { logging: { routing: 'console' } })
+// @ts-expect-error nobody would close what a configuration opens
+createRunLogger(redis, { runId: '42' })
 
 const ctx = createWorkerContext(core, { jobId: 'j', queue: 'q', flowId: '42', flowName: 'f', stepName: 's' })
 expectTypeOf(ctx).toExtend<OriginalContext>()

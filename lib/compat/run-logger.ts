@@ -10,23 +10,23 @@ import { RunLogger } from '../log/logger.js'
 import { LogRouter } from '../log/router.js'
 import { engineOf } from '../open.js'
 import { checkEnvelope } from '../pack.js'
-import { type Source, sourceOf } from './source.js'
+import { knownSourceOf, type Source } from './source.js'
 
 /** Makes a logger of a run; documented in `compat.d.ts`. */
 export function createRunLogger(
-  given: surface.StoreSource,
+  given: surface.KnownSource,
   context: surface.RunContext,
   options: surface.LoggerOptions = {},
 ): Surface {
-  const source = sourceOf(given)
+  const source = knownSourceOf(given)
   return loggerOf(source, context, routerOf(source, options)) as Surface
 }
 
-/** The way of lines, as a core has it or a configuration says. */
-export function routerOf({ core, config }: Source, { logging }: surface.LoggerOptions = {}): LogRouter {
+/** The way of lines, as is said here or by the core. */
+export function routerOf({ core }: Source, { logging }: surface.LoggerOptions = {}): LogRouter {
   const engine = core && engineOf(core)
   if (engine !== undefined && logging === undefined) return engine.options.logs
-  return new LogRouter(readConfig({ logging: logging ?? config?.logging ?? {} }).logging)
+  return new LogRouter(readConfig(logging === undefined ? {} : { logging }).logging)
 }
 
 export function loggerOf({ store }: Source, context: surface.RunContext, router: LogRouter): RunLogger {

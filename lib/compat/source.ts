@@ -24,6 +24,19 @@ export interface Source {
   readonly config?: QueueConfig
 }
 
+/** Reads what is a store or a core: something that is made for one job has nobody who would close it. */
+export function knownSourceOf(given: surface.KnownSource): Source {
+  const isKnown = (value: unknown) => value instanceof EventStore
+  if (
+    typeof given === 'object' &&
+    given !== null &&
+    (isKnown(given) || isKnown((given as { store?: unknown }).store))
+  ) {
+    return sourceOf(given)
+  }
+  throw new NuxtQueueError('NQ_CONFIG', `The store is ${shown(given)}; expected a store or a core.`)
+}
+
 /** Reads what somebody gave as a source; opens a store if it is a configuration, without waiting for its backend. */
 export function sourceOf(given: surface.StoreSource = {}): Source {
   if (typeof given !== 'object' || given === null) {

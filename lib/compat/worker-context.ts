@@ -11,20 +11,13 @@ import { engineOf } from '../open.js'
 import { LiveAwaits } from './live-awaits.js'
 import { envelopeOf, loggerOf, routerOf } from './run-logger.js'
 import { ScopedState } from './run-state.js'
-import { type Source, sourceOf } from './source.js'
-
-/** What a source has in common for all steps. */
-interface Shared {
-  source: Source
-  home: StateHome
-  engine: Engine | undefined
-}
-
-const shared = new WeakMap<object, Shared>()
+import { knownSourceOf, type Source } from './source.js'
 
 /** Makes the context of a step; documented in `compat.d.ts`. */
-export function createWorkerContext(given: surface.StoreSource, job: surface.WorkerJob): surface.WorkerContext {
-  const { source, home, engine } = sharedOf(given)
+export function createWorkerContext(given: surface.KnownSource, job: surface.WorkerJob): surface.WorkerContext {
+  const source = knownSourceOf(given)
+  const engine = source.core && engineOf(source.core)
+  const home = engine?.options.states ?? new StateHome(source.store)
   const { runId, ...envelope } = envelopeOf(job)
   const { jobId, queue, flowName = '', stepName = '', attempt = 1, provider, registry } = job
   const stepId = job.stepId ?? `${runId}__${stepName}__attempt-${attempt}`
@@ -35,17 +28,6 @@ export function createWorkerContext(given: surface.StoreSource, job: surface.Wor
     state: new ScopedState(home.stateOf(runId, place)),
     ...flowOf(engine, source, { ...job, runId, flowName, stepName, attempt }),
   }
-}
-
-function sharedOf(given: surface.StoreSource): Shared {
-  const known = typeof given === 'object' && given !== null ? shared.get(given) : undefined
-  if (known !== undefined) return known
-  const source = sourceOf(given)
-  const engine = source.core && engineOf(source.core)
-  const home = engine?.options.states ?? new StateHome(source.store, source.config?.state?.provider)
-  const made: Shared = { source, home, engine }
-  shared.set(given, made)
-  return made
 }
 
 type Job = surface.WorkerJob & { runId: string; flowName: string; stepName: string; attempt: number }
