@@ -319,6 +319,11 @@ onEveryBackend('a state provider', (home) => {
     expect(events.slice(-3).map(({ type }) => type)).toEqual(['state.set', 'state.set', 'state.delete'])
     expect(await one.get('__proto__')).toBeNull()
     expect(await one.get('constructor')).toBeNull()
+    await one.set(name, 1)
+    await store.deleteStream('nq:state')
+    expect([await one.get(name), await two.get(name)]).toEqual([null, null])
+    await two.set(name, 2)
+    expect([await one.get(name), await two.get(name)]).toEqual([2, 2])
   })
 
   test('lists keys by their beginning', async () => {

@@ -55,6 +55,23 @@ onRedis('state in old keys', (home) => {
       await Promise.all(providers.map((provider) => provider.close()))
     })
 
+    test('is refused what can not be kept', async () => {
+      for (const provider of [await provide('redis'), await provide('dual')]) {
+        const key = `flow:${newRun()}:k`
+        const refused: Array<[() => Promise<unknown>, string]> = [
+          [() => provider.set(key, 1n), 'NQ_INVALID_EVENT'],
+          [() => provider.set(key, () => 1), 'NQ_INVALID_EVENT'],
+          [() => provider.set(key, 1, { ttl: -1 }), 'NQ_VALIDATION'],
+          [() => provider.patch(key, () => undefined), 'NQ_VALIDATION'],
+          [() => provider.patch(key, 5 as never), 'NQ_VALIDATION'],
+          [() => provider.set(key, 1, { expires: 1 } as never), 'NQ_VALIDATION'],
+        ]
+        for (const [call, code] of refused) await expect(call()).rejects.toMatchObject({ code })
+        expect(await provider.get(key)).toBeNull()
+        await provider.close()
+      }
+    })
+
     test('leaves keys alone that are no state', async () => {
       const id = newRun()
       await redis.rpush(`nq:flow:${id}:queue`, 'job')
@@ -334,15 +351,15 @@ describe('migrate', () => {
   })
 
   test('shows a bar on a terminal, and stops in order when it is told to', async () => {
-    await redis.mset({ 'nq:flow:bar-1:a': '1', 'nq:flow:bar-2:a': '2' })
+    await redis.mset({ 'bar:flow:1:a': '1', 'bar:flow:2:a': '2' })
     const code = `
       import { main } from './dist/cli/main.js'
       const [stdout, bar] = [[], []]
       const stderr = { isTTY: true, write: (text) => bar.push(text) }
       const env = process.env
       const terminal = (signal) => ({ stdout: { write: (text) => stdout.push(text) }, stderr, env, signal })
-      const codes = [await main(['migrate', '--dry-run'], terminal(AbortSignal.abort()))]
-      codes.push(await main(['migrate', '--dry-run'], terminal(new AbortController().signal)))
+      const codes = [await main(['migrate', '--dry-run', '--prefix', 'bar'], terminal(AbortSignal.abort()))]
+      codes.push(await main(['migrate', '--dry-run', '--prefix', 'bar'], terminal(new AbortController().signal)))
       console.log(JSON.stringify({ codes, stdout: stdout.join(''), bar: bar.join('') }))`
     const ended = await runCode(code, { env: { REDIS_URL: server.url } })
     const { codes, stdout, bar } = JSON.parse(ended.stdout)

@@ -9,6 +9,7 @@ import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { LEVELS } from './log/level.js'
 import { isAdapter, isLevels, type Routing, readRouting } from './log/router.js'
+import { expectRedis } from './migration/old-keys.js'
 import type { Provider } from './migration/state-home.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 import type { InstanceOptions } from './registry/calls.js'
@@ -68,6 +69,7 @@ const CONFIG = object({
     heartbeatInterval: duration,
     heartbeatTimeout: duration,
   }),
+  telemetry: flag,
   clock: any,
 })
 
@@ -81,6 +83,8 @@ export interface CoreOptions {
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
   stateProvider: Provider
+  /** Whether OpenTelemetry is told. */
+  telemetry: boolean
   suspendAfter: number
   /** The URL that ends with a token. */
   awaitUrl: string
@@ -93,11 +97,13 @@ export interface CoreOptions {
 /** Reads a config, or throws `NQ_CONFIG`. */
 export function readConfig(config: QueueConfig): CoreOptions {
   CONFIG(config, 'The config')
-  const { eventStore = {}, flows, triggers, jobs, logging, registry, state } = config
+  const { eventStore = {}, flows, triggers, jobs, logging, registry, state, telemetry = true } = config
   const clock = config.clock ?? eventStore.clock
   if (eventStore.clock !== undefined && eventStore.clock !== clock) {
     throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
   }
+  const { provider: stateProvider = 'eventStore' } = state ?? {}
+  if (stateProvider !== 'eventStore') expectRedis(eventStore)
   const isShared = (eventStore.adapter ?? 'memory') !== 'memory'
   return {
     store: { ...eventStore, clock },
@@ -107,7 +113,8 @@ export function readConfig(config: QueueConfig): CoreOptions {
     isShared,
     jobs: readJobs(jobs),
     logging: readRouting(logging),
-    stateProvider: state?.provider ?? 'eventStore',
+    stateProvider,
+    telemetry,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,

@@ -17,6 +17,7 @@ import { RunStreams } from './log/run-streams.js'
 import { StateHome } from './migration/state-home.js'
 import { followNews } from './news.js'
 import { WorkerRegistry } from './registry/worker-registry.js'
+import { Telemetry } from './telemetry/telemetry.js'
 import { onSettle } from './testing.js'
 import { type Timers, timersOf } from './timers.js'
 import { TriggerEngine } from './trigger/trigger-engine.js'
@@ -28,7 +29,8 @@ export async function open(config: surface.QueueConfig = {}): Promise<surface.Qu
   const options = readConfig(config)
   const store = await EventStore.open(options.store)
   try {
-    return new Core(store, options) as surface.QueueCore
+    const telemetry = options.telemetry ? await Telemetry.load(() => store.stats()) : undefined
+    return new Core(store, options, telemetry) as surface.QueueCore
   } catch (error) {
     await store.close()
     throw error
@@ -56,13 +58,14 @@ class Core {
     engineOf = (core) => (#engine in core ? (core as Core).#engine : undefined)
   }
 
-  constructor(store: EventStore, options: CoreOptions) {
+  constructor(store: EventStore, options: CoreOptions, telemetry: Telemetry | undefined) {
     const { prefix, instance, isShared, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
     const states = new StateHome(store, options.stateProvider)
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter, states },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter, telemetry },
+      states,
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })

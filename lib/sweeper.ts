@@ -64,7 +64,8 @@ export class Sweeper {
       await engine.dispatch(jobs, { again: true })
       await engine.flows.settleDebt(note)
     }
-    const { jobs, runIds } = await engine.call('finishFirings', { olderThanMs: OLDER_THAN_MS })
+    const { jobs, runIds, fired } = await engine.call('finishFirings', { olderThanMs: OLDER_THAN_MS })
+    for (const [name, status] of fired) engine.telemetry?.fired(name, status)
     for (const runId of runIds) engine.executions.wake(runId)
     if (runIds.length > 0 || jobs.length > 0) await engine.handOverOrWarn(runIds, jobs)
   }

@@ -5,11 +5,9 @@
 import type { EventEnvelope, ReadOptions } from '../../index.js'
 import { NuxtQueueError } from '../errors.js'
 import { type EventStore, placeOf } from '../event-store.js'
-import { toJson } from '../json.js'
 import type { AnyEvent } from '../pack.js'
-import { invalid } from '../query.js'
 import { timestampOf } from '../time.js'
-import type { KeyedState } from './keyed-state.js'
+import { checkChange, type KeyedState } from './keyed-state.js'
 import type { StatePlace } from './old-key.js'
 
 /** What a name is set to. */
@@ -74,8 +72,7 @@ export class EventState implements KeyedState {
     value: unknown,
     { ttl, after }: { ttl?: number | undefined; after?: string } = {},
   ): Promise<string> {
-    toJson(value, 'value')
-    if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
+    checkChange(value, ttl)
     return await this.#append('state.set', this.#data(name, value, ttl), after)
   }
 
@@ -100,7 +97,6 @@ export class EventState implements KeyedState {
     for (;;) {
       const after = await this.lastId()
       const value = update(await read())
-      if (value === undefined) throw invalid('The result of a patch', value, 'a JSON value')
       try {
         return { id: await this.put(name, value, { after }), value }
       } catch (error) {

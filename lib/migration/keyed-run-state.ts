@@ -4,10 +4,8 @@
 
 import type * as surface from '../../index.js'
 import { NuxtQueueError } from '../errors.js'
-import { toJson } from '../json.js'
-import { invalid } from '../query.js'
 import type { RunState } from '../run-state.js'
-import type { KeyedState } from './keyed-state.js'
+import { checkChange, type KeyedState } from './keyed-state.js'
 
 type Values = Record<string, unknown>
 
@@ -37,8 +35,7 @@ export class KeyedRunState implements Pick<surface.RunState, keyof surface.RunSt
   }
 
   async set(key: string, value: unknown, options?: { ttl?: number }): Promise<void> {
-    if (value === undefined) throw invalid('value', value, 'a JSON value; use delete to remove a key')
-    toJson(value, 'value')
+    checkChange(value, options?.ttl)
     await this.#state.set(key, value, options)
   }
 

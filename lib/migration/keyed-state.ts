@@ -2,6 +2,9 @@
  * State by name, wherever it is kept.
  */
 
+import { toJson } from '../json.js'
+import { invalid } from '../query.js'
+
 /** Names and values. `undefined`: there is none. */
 export interface KeyedState {
   get(name: string): Promise<unknown>
@@ -11,4 +14,11 @@ export interface KeyedState {
   list(prefix: string): Promise<string[]>
   /** Sets what `update` makes of the present value; concurrent ones lose nothing. */
   patch(name: string, update: (previous: unknown) => unknown): Promise<unknown>
+}
+
+/** Throws `NQ_VALIDATION` or `NQ_INVALID_EVENT` for what can't be a value, or a time to live. */
+export function checkChange(value: unknown, ttl?: number): void {
+  if (value === undefined) throw invalid('value', value, 'a JSON value; use delete to remove a key')
+  toJson(value, 'value')
+  if (ttl !== undefined && !(Number.isFinite(ttl) && ttl > 0)) throw invalid('ttl', ttl, 'milliseconds above 0')
 }

@@ -183,7 +183,13 @@ export function escapeGlob(text: string): string {
 
 /** The old keys of a store, which has to be on Redis. */
 export function oldKeysOf(options: StoreOptions): OldKeys {
-  if (options.adapter === 'redis') return new OldKeys(options.redis)
+  expectRedis(options)
+  return new OldKeys(options.redis)
+}
+
+/** Throws `NQ_CONFIG` where there can be no old keys. */
+export function expectRedis(options: StoreOptions): void {
+  if (options.adapter === 'redis') return
   const adapter = JSON.stringify(options.adapter ?? 'memory')
   const message = `state.provider needs the old state, which is on Redis, and the adapter is ${adapter}; use 'eventStore'.`
   throw new NuxtQueueError('NQ_CONFIG', message)

@@ -2,8 +2,7 @@
  * State in the original's keys alone.
  */
 
-import { NuxtQueueError } from '../errors.js'
-import type { KeyedState } from './keyed-state.js'
+import { checkChange, type KeyedState } from './keyed-state.js'
 import type { StatePlace } from './old-key.js'
 import type { OldKeys } from './old-keys.js'
 import { fromOldText, toOldText } from './old-text.js'
@@ -24,6 +23,7 @@ export class OldState implements KeyedState {
   }
 
   async set(name: string, value: unknown, { ttl }: { ttl?: number } = {}): Promise<void> {
+    checkChange(value, ttl)
     await this.#keys.set(this.#place, name, toOldText(value), ttl)
   }
 
@@ -39,7 +39,7 @@ export class OldState implements KeyedState {
     for (;;) {
       const old = await this.#keys.read(this.#place, name)
       const value = update(old && fromOldText(old.text))
-      if (value === undefined) throw new NuxtQueueError('NQ_VALIDATION', 'A patch has to give a value.')
+      checkChange(value)
       if (await this.#keys.replace(this.#place, name, old?.text, toOldText(value))) return value
     }
   }

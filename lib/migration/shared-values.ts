@@ -28,7 +28,6 @@ export class SharedValues implements EventValues {
   readonly #stream: string
   /** What came since the last snapshot, with it. */
   #events: StateRecord[] = []
-  #lastId: string | undefined
   /** The last read; each begins after the one before. */
   #reading: Promise<unknown> = Promise.resolve()
   #snapshotAfter = SNAPSHOT_AFTER
@@ -73,13 +72,18 @@ export class SharedValues implements EventValues {
   }
 
   async #load(): Promise<void> {
-    const after = this.#lastId === undefined ? {} : { after: this.#lastId }
-    const events = (await this.#store.query({ stream: this.#stream, ...after })) as StateRecord[]
-    this.#events.push(...events)
-    this.#lastId = this.#events.at(-1)?.id ?? this.#lastId
+    const last = this.#events.at(-1)?.id
+    const events = await this.#query(last === undefined ? {} : { after: idBefore(last) })
+    if (events[0]?.id === last) this.#events.push(...events.slice(1))
+    // Somebody deleted the stream, or compacted it.
+    else this.#events = last === undefined ? events : await this.#query({})
     const snapshot = this.#events.findLastIndex(({ type }) => type === CAUSE)
     if (snapshot > 0) this.#events.splice(0, snapshot)
     if (this.#events.length >= this.#snapshotAfter) await this.#compact()
+  }
+
+  async #query(range: { after?: string }): Promise<StateRecord[]> {
+    return (await this.#store.query({ stream: this.#stream, ...range })) as StateRecord[]
   }
 
   async #compact(): Promise<void> {
@@ -94,11 +98,12 @@ export class SharedValues implements EventValues {
 
   /** Appends what there is, and then deletes what came before: a process that ends in between leaves what says the same. */
   async #snapshot(): Promise<void> {
-    if (this.#lastId === undefined) return
+    const last = this.#events.at(-1)?.id
+    if (last === undefined) return
     const now = this.#now()
     const data = reduceState(this.#events, { at: now })
     const batch = [{ type: CAUSE, data }, ...this.#expiring(data)] as AnyEvent[]
-    const options = { expectedLastId: this.#lastId }
+    const options = { expectedLastId: last }
     const [snapshot] = (await this.#store.appendBatch(this.#stream, batch, options)) as [StateRecord]
     const bridge = bridgeOf(this.#store)
     const { id } = snapshot
@@ -114,4 +119,10 @@ export class SharedValues implements EventValues {
     )
     return expiring.map(({ data }) => ({ type: 'state.set', causationId: CAUSE, data }))
   }
+}
+
+/** The greatest id before another. */
+function idBefore(id: string): string {
+  const [ms = '0', seq = '0'] = id.split('-')
+  return BigInt(seq) > 0n ? `${ms}-${BigInt(seq) - 1n}` : `${BigInt(ms) - 1n}-${2n ** 64n - 1n}`
 }
