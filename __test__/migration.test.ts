@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import type { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createStateProvider, createWorkerContext, type StateProvider } from '../compat.js'
@@ -77,7 +78,9 @@ onRedis('state in old keys', (home) => {
       await redis.rpush(`nq:flow:${id}:queue`, 'job')
       for (const provider of [await provide('redis'), await provide('dual')]) {
         expect(await provider.get(`flow:${id}:queue`)).toBeNull()
-        await expect(provider.set(`flow:${id}:queue`, 1)).rejects.toMatchObject({ code: 'NQ_BACKEND' })
+        const refused = await provider.set(`flow:${id}:queue`, 's3cret').catch((error) => error)
+        expect(refused).toMatchObject({ code: 'NQ_BACKEND', message: expect.stringContaining('belongs to a list') })
+        expect(inspect(refused, { depth: 9, showHidden: true })).not.toContain('s3cret')
         await provider.delete(`flow:${id}:other`)
         await provider.close()
       }

@@ -79,5 +79,6 @@ function toFailure(command: string, error: unknown): NuxtQueueError {
   if (error instanceof NuxtQueueError) return error
   const { name, message } = error as Error
   const code = name === 'ReplyError' ? 'NQ_BACKEND' : 'NQ_UNAVAILABLE'
-  return new NuxtQueueError(code, `Redis failed at ${command}: ${message}`, { cause: error })
+  // The error itself holds the command, with the values in it.
+  return new NuxtQueueError(code, `Redis failed at ${command}: ${message}`, { cause: new Error(message) })
 }
