@@ -2585,15 +2585,27 @@ export interface QueueConfig {
   logging?: LoggingConfig
   /** This process among others. */
   registry?: RegistryConfig
+  /** Where the state of runs is that handlers see as `ctx.state`. */
+  state?: StateConfig
   /**
    * Whether runs and steps are traced and measured by OpenTelemetry, where `@opentelemetry/api` is installed and an SDK is
    * registered before the core is opened. Default `true`.
    */
   telemetry?: boolean
-  /** Accepted, without effect in this version: state is kept in events. */
-  state?: { provider?: 'eventStore' | 'redis' | 'dual' }
   /** The clock of everything: deadlines, back-offs, and that of the store. Default: the system's. */
   clock?: VirtualClock
+}
+
+/** Where the state of runs is: for those who come from the original nuxt-queue, see `docs/migration.md`. */
+export interface StateConfig {
+  /**
+   * - `'eventStore'` (default): in events of the run's stream.
+   * - `'dual'`: in events and in the original's keys; the later word counts.
+   * - `'redis'`: in the original's keys. Then `at`, `history` and `diff` know nothing of it.
+   *
+   * The last two need a store on Redis, and `ioredis`; `snapshot` is refused with them.
+   */
+  provider?: 'eventStore' | 'redis' | 'dual'
 }
 
 /** How flows run. */

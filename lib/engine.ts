@@ -11,6 +11,7 @@ import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import type { LogRouter } from './log/router.js'
+import type { StateHome } from './migration/state-home.js'
 import { type Answer, type CallName, type Debt, FlowCalls, type Request } from './native-flows.js'
 import { Availability } from './registry/availability.js'
 import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
@@ -40,6 +41,8 @@ export interface EngineOptions {
   dispatcher: () => Dispatcher
   /** Where the lines of runs go. */
   logs: LogRouter
+  /** Where the state of runs is kept. */
+  states: StateHome
   /** Who is told what happens here, if anybody. */
   telemetry: Telemetry | undefined
   /** How long a step may wait before its job ends, in milliseconds. */

@@ -253,6 +253,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads one page of a stream, in id order.
     fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events>;
 
+    /// The same with what the writers of the events noted as their time, as `ts` of each record. Where that is
+    /// not kept, records have none.
+    fn read_with_ts<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
+        self.read(request)
+    }
+
     /// The id of the last event; `None` if the stream has no events.
     fn last_id<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<EventId>>;
 

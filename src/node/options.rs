@@ -223,6 +223,8 @@ pub(super) struct QueryInput {
     descending: bool,
     #[serde(default)]
     strong: bool,
+    #[serde(default)]
+    with_ts: bool,
 }
 
 impl QueryInput {
@@ -246,15 +248,19 @@ impl QueryInput {
             limit: self.limit.map(|limit| limit as usize),
             descending: self.descending,
             consistency: if self.strong { Consistency::Strong } else { Consistency::Cached },
+            with_ts: self.with_ts,
         })
     }
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct SubscriptionInput {
     stream: Option<Box<str>>,
     pattern: Option<Box<str>>,
     after: Option<String>,
+    #[serde(default)]
+    pub(super) with_ts: bool,
 }
 
 impl SubscriptionInput {

@@ -330,7 +330,7 @@ impl EventStore {
         query.check()?;
         self.open_backend()?;
         let Shared { cache, reader, intake, .. } = &*self.shared;
-        if query.consistency == Consistency::Cached {
+        if query.consistency == Consistency::Cached && !query.with_ts {
             let select = |run: &mut Content| run.timeline().map(|timeline| select(timeline, &query));
             let entry = cache.find(&query.stream);
             if let Some(events) = entry.and_then(|entry| cache.peek(reader, intake, &entry, select)) {
@@ -338,10 +338,11 @@ impl EventStore {
             }
         }
         self.passed().await?;
-        if cache.serves(reader, &query) {
+        if cache.serves(reader, &query) && !query.with_ts {
             return cache.query(reader, &query).await;
         }
-        let mut pager = Pager::new(reader.clone(), &query)?.complete(&query);
+        let reader = if query.with_ts { reader.with_ts() } else { reader.clone() };
+        let mut pager = Pager::new(reader, &query)?.complete(&query);
         let mut events = Events::default();
         while let Some(page) = pager.next().await? {
             events.append(page);
@@ -379,11 +380,26 @@ impl EventStore {
     /// Follows a stream, or all streams that match. Begins after `after`; `None`: with what is
     /// appended once the subscription is there.
     pub async fn subscribe(&self, selector: Selector, after: Option<EventId>) -> Result<Subscription> {
+        self.begin_subscription(self.shared.reader.clone(), selector, after).await
+    }
+
+    /// The same with records that tell as `ts` what their writers noted as their time, where that is kept.
+    pub async fn subscribe_with_ts(&self, selector: Selector, after: Option<EventId>) -> Result<Subscription> {
+        self.begin_subscription(self.shared.reader.with_ts(), selector, after).await
+    }
+
+    async fn begin_subscription(
+        &self,
+        reader: Reader,
+        selector: Selector,
+        after: Option<EventId>,
+    ) -> Result<Subscription> {
         match &selector {
             Selector::Stream(name) => check::argument("The stream name", name)?,
             Selector::Pattern(glob) => check::argument("The pattern", glob.as_str())?,
         }
-        Subscription::begin(self.passed().await?.clone(), selector, after, self.shared.closed.subscribe()).await
+        self.backend().await?;
+        Subscription::begin(reader, selector, after, self.shared.closed.subscribe()).await
     }
 
     /// Lists the streams whose names match.
