@@ -51,6 +51,7 @@ export interface EventMap {
     triggeredBy?: string
     fireId?: string
     version?: string
+    traceparent?: string
     flow?: Record<string, unknown>
   }
   /** A run ended well. */
@@ -156,6 +157,7 @@ export interface EventMap {
     delayMs?: number
     replaces?: string[]
     userId?: string
+    traceparent?: string
     awaitId?: string
     data?: unknown
   }
@@ -1131,6 +1133,11 @@ export interface RunStatus {
   correlationId?: string
   /** The id of what led to it, if its start event says so. */
   causationId?: string
+  /**
+   * Where it stands in a distributed trace, as a [W3C `traceparent`](https://www.w3.org/TR/trace-context/), if what started
+   * it was traced; see {@link QueueConfig.telemetry}.
+   */
+  traceparent?: string
   /** The version of the code that it is to run in, if its start event says so. */
   version?: string
   /** Its steps by name. */
@@ -1173,6 +1180,12 @@ export interface LogEntry extends EventEnvelope {
   /** When it was logged, as ISO 8601. */
   timestamp: string
   metadata?: Record<string, unknown>
+  /** The trace that it belongs to, where a step is traced: see {@link QueueConfig.telemetry}. Not in lines that are read from a run. */
+  trace_id?: string
+  /** The span, likewise. */
+  span_id?: string
+  /** The flags of the trace, likewise. */
+  trace_flags?: string
 }
 
 /**
@@ -2572,6 +2585,11 @@ export interface QueueConfig {
   logging?: LoggingConfig
   /** This process among others. */
   registry?: RegistryConfig
+  /**
+   * Whether runs and steps are traced and measured by OpenTelemetry, where `@opentelemetry/api` is installed and an SDK is
+   * registered before the core is opened. Default `true`.
+   */
+  telemetry?: boolean
   /** Accepted, without effect in this version: state is kept in events. */
   state?: { provider?: 'eventStore' | 'redis' | 'dual' }
   /** The clock of everything: deadlines, back-offs, and that of the store. Default: the system's. */

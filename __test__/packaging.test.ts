@@ -36,7 +36,7 @@ describe('the main package', () => {
 
   test('contains no sources, tests, tools or binaries', () => {
     const allowed =
-      /^(dist\/.+\.js|[a-z]+\.(js|d\.ts)|native\.(cjs|d\.cts)|package\.json|docs\/.+\.md|(README|CHANGELOG)\.md|LICENSE)$/
+      /^(dist\/.+\.js|[a-z-]+\.(js|d\.ts)|native\.(cjs|d\.cts)|package\.json|docs\/.+\.md|(README|CHANGELOG)\.md|LICENSE)$/
     expect(main.contents.filter((path) => !allowed.test(path))).toEqual([])
   })
 

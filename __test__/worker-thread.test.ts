@@ -30,6 +30,11 @@ onRedis('worker threads', (home) => {
     expect(left).toBe(0)
   }, 70_000)
 
+  test('that come one after the other, and are alone in using the addon', async () => {
+    const ended = await runFile([fileOf('workers-in-turn.mjs'), home.server.url, '6'], { timeoutMs: 60_000 })
+    expect(ended).toMatchObject({ code: 0, signal: null, stdout: '6 runs have completed\n', stderr: '' })
+  })
+
   test('several write to one stream, each in its order, and end by themselves', async () => {
     const store = await home.open()
     const stream = newStream()

@@ -5,6 +5,9 @@
 //
 // Nobody watches the runs meanwhile, on neither side: what is measured is the work alone.
 
+import { context, trace } from '@opentelemetry/api'
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { BasicTracerProvider } from '@opentelemetry/sdk-trace-base'
 import { Queue, Worker } from 'bullmq'
 import { CORE } from './subjects.mjs'
 
@@ -33,6 +36,33 @@ export function coreFlows(port) {
 
 export function coreFlowsInMemory() {
   return { name: CORE, core: true, open: () => openFlows({ adapter: 'memory' }) }
+}
+
+/** The same, told to OpenTelemetry's SDK, which makes spans and gives them to nobody. */
+export function tracedFlowsInMemory() {
+  return { name: `${CORE}, with an SDK`, core: true, open: openTraced }
+}
+
+/** The same with `telemetry: false`. */
+export function untracedFlowsInMemory() {
+  return {
+    name: `${CORE}, telemetry: false`,
+    core: true,
+    open: () => openFlows({ adapter: 'memory' }, { telemetry: false }),
+  }
+}
+
+async function openTraced() {
+  const provider = new BasicTracerProvider()
+  trace.setGlobalTracerProvider(provider)
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
+  const flows = await openFlows({ adapter: 'memory' })
+  const close = async () => {
+    await flows.close()
+    trace.disable()
+    context.disable()
+  }
+  return { ...flows, close }
 }
 
 async function openBullmq(port) {
@@ -66,9 +96,9 @@ async function openBullmq(port) {
   }
 }
 
-async function openFlows(eventStore) {
+async function openFlows(eventStore, config = {}) {
   const { open } = await import('../index.js')
-  const core = await open({ eventStore })
+  const core = await open({ ...config, eventStore })
   const ends = new Ends()
   core.flows.define({ name: FLOW, entry: { step: 'step-1', queue: FLOW }, steps: chain() })
   const worker = await core.worker(FLOW, handlers(ends), { concurrency: CONCURRENCY })

@@ -102,7 +102,7 @@ export class Awaits {
   }
 
   async #open(spec: AwaitSpec, ordinal: number, index: number, waiter: Waiter): Promise<unknown> {
-    const { engine } = this.#execution.place
+    const { begun, engine } = this.#execution.place
     let state = await this.#call('openAwait', {
       ...{ ...this.#execution.id, name: spec.name, ordinal, index, kind: spec.kind },
       ...{ deadlineMs: spec.deadlineMs, timeoutMs: spec.timeoutMs },
@@ -110,6 +110,8 @@ export class Awaits {
       conditional: spec.filter !== undefined || spec.schema !== undefined || undefined,
       since: spec.since === undefined ? undefined : toPoint(spec.since, 'since'),
     })
+    const isNew = !begun.awaits.some(({ awaitId }) => awaitId === state.awaitId)
+    if (isNew) engine.telemetry?.awaiting(spec.kind)
     if (state.deadline !== undefined) engine.deadlines.expect(Date.parse(state.deadline))
     while (state.state === 'open') {
       const [offer] = state.offers
@@ -127,7 +129,10 @@ export class Awaits {
   async #close(spec: AwaitSpec, settled: AwaitState, waiter: Waiter): Promise<unknown> {
     const { state, awaitId, resumed, data, reason, deadline } = settled
     await this.#execution.turn(waiter)
-    if (!resumed) await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
+    if (!resumed) {
+      await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
+      this.#execution.place.engine.telemetry?.awaited(spec.kind, state)
+    }
     await this.#execution.goOn(waiter)
     if (state === 'fired') return data
     const which = `The await ${awaitId} of run ${this.#execution.runId}`

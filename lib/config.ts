@@ -67,6 +67,7 @@ const CONFIG = object({
     heartbeatInterval: duration,
     heartbeatTimeout: duration,
   }),
+  telemetry: flag,
   clock: any,
 })
 
@@ -80,6 +81,8 @@ export interface CoreOptions {
   outlivesJobs: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
+  /** Whether OpenTelemetry is told. */
+  telemetry: boolean
   suspendAfter: number
   /** The URL that ends with a token. */
   awaitUrl: string
@@ -92,7 +95,7 @@ export interface CoreOptions {
 /** Reads a config, or throws `NQ_CONFIG`. */
 export function readConfig(config: QueueConfig): CoreOptions {
   CONFIG(config, 'The config')
-  const { eventStore = {}, flows, triggers, jobs, logging, registry } = config
+  const { eventStore = {}, flows, triggers, jobs, logging, registry, telemetry = true } = config
   const clock = config.clock ?? eventStore.clock
   if (eventStore.clock !== undefined && eventStore.clock !== clock) {
     throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
@@ -110,6 +113,7 @@ export function readConfig(config: QueueConfig): CoreOptions {
     outlivesJobs: eventStore.adapter === 'file',
     jobs: readJobs(jobs),
     logging: readRouting(logging),
+    telemetry,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,
     resolveSecret: triggers?.resolveSecret,

@@ -68,7 +68,8 @@ export class Deadlines {
   }
 
   async #fireDue(): Promise<void> {
-    const { jobs, runIds, next, more } = await this.#engine.call('fireDue', {})
+    const { jobs, runIds, fired, next, more } = await this.#engine.call('fireDue', {})
+    for (const [name, status] of fired) this.#engine.telemetry?.fired(name, status)
     for (const runId of runIds) this.#engine.executions.wake(runId)
     // The store's clock may be behind ours: it decides, and is not to be asked all the time.
     if (more) this.#again = true

@@ -17,6 +17,7 @@ import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
 import { Offers } from './registry/offers.js'
 import { Presence } from './registry/presence.js'
 import { Sweeper } from './sweeper.js'
+import type { Telemetry } from './telemetry/telemetry.js'
 import type { Timers } from './timers.js'
 import { Registrations } from './trigger/registrations.js'
 import { LocalCode } from './trigger/trigger-code.js'
@@ -39,6 +40,8 @@ export interface EngineOptions {
   dispatcher: () => Dispatcher
   /** Where the lines of runs go. */
   logs: LogRouter
+  /** Who is told what happens here, if anybody. */
+  telemetry: Telemetry | undefined
   /** How long a step may wait before its job ends, in milliseconds. */
   suspendAfter: number
   /** The URL of an await that is answered over HTTP. */
@@ -106,6 +109,22 @@ export class Engine {
   /** Calls the native engine. */
   call<N extends CallName>(name: N, request: Request<N>): Promise<Answer<N>> {
     return this.activity.track(() => this.flows.call(name, request))
+  }
+
+  get telemetry(): Telemetry | undefined {
+    return this.options.telemetry
+  }
+
+  /** A run has ended, and this process has recorded that. Nobody waits for who is told. */
+  runEnded(runId: string): void {
+    if (this.telemetry === undefined) return
+    void this.activity.track(async () => {
+      try {
+        await this.telemetry?.runEnded(() => this.call('status', { runId }))
+      } catch (error) {
+        if (!this.#closed) warn(`The end of run ${runId} could not be traced`, error, 'NQ_TELEMETRY')
+      }
+    })
   }
 
   /** The name of a run's stream. */
@@ -212,6 +231,7 @@ export class Engine {
     this.registrations.stop()
     this.availability.stop()
     await this.activity.quiet()
+    this.telemetry?.stop()
     await Promise.all([this.#dispatcher?.close(), this.presence.close()])
   }
 }

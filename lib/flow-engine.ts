@@ -45,7 +45,10 @@ export class FlowEngine implements Pick<surface.FlowEngine, keyof surface.FlowEn
     checkName(runId, 'runId')
     if (reason !== undefined) checkName(reason, 'reason')
     const isCanceled = await this.#engine.call('cancel', { runId, reason })
-    if (isCanceled) this.#engine.executions.end(runId, reason === undefined ? 'canceled' : `canceled (${reason})`)
+    if (isCanceled) {
+      this.#engine.executions.end(runId, reason === undefined ? 'canceled' : `canceled (${reason})`)
+      this.#engine.runEnded(runId)
+    }
     return isCanceled
   }
 

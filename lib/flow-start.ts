@@ -26,9 +26,12 @@ export async function startRun(
   await checkInput(engine, flowName, input)
   const { runId, triggeredBy, correlationId, causationId, version } = options
   const request = { flow: flowName, runId, input: packed, triggeredBy, correlationId, causationId, version }
-  const started = await engine.callOwing('start', request)
-  await engine.handOver([started.runId], started.jobs)
-  return { runId: started.runId }
+  const start = async (traceparent?: string) => {
+    const started = await engine.callOwing('start', { ...request, traceparent })
+    await engine.handOver([started.runId], started.jobs)
+    return { runId: started.runId }
+  }
+  return await (engine.telemetry ? engine.telemetry.start(flowName, start) : start())
 }
 
 /** The id of the n-th run of a flow that a step starts, the same in each of its executions: a UUID of version 8. */

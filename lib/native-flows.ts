@@ -82,6 +82,8 @@ export interface BegunStep {
   flowName: string
   /** What its run belongs together with; absent for a run that no engine of this version began. */
   correlationId?: string
+  /** Where its run stands in a distributed trace. */
+  traceparent?: string
   input?: unknown
   /** An earlier execution did a part of it. */
   rerun: boolean
@@ -105,6 +107,13 @@ export interface Debt extends Jobs {
   runId: string
   /** What {@link FlowCalls.settleDebt} is told. */
   note: string
+}
+
+/** What was due. */
+export interface Due extends Jobs {
+  runIds: string[]
+  /** The triggers that fired or were skipped. */
+  fired: Array<[name: string, status: Firing['status']]>
 }
 
 /** What was fired, and what it led to. */
@@ -145,6 +154,7 @@ interface Calls {
       triggeredBy?: string
       correlationId?: string
       causationId?: string
+      traceparent?: string
       version?: string
     },
     Jobs & { runId: string },
@@ -217,6 +227,7 @@ interface Calls {
       userId?: string
       /** Why it does not fire. */
       skip?: string
+      traceparent?: string
       /** What stands in the ledger of it. */
       delivery?: Json
     },
@@ -242,9 +253,9 @@ interface Calls {
   recordDelivery: [{ name: string; delivery: Json; rejected: boolean }, null]
   deliveries: [{ name: string; verdict?: string; limit?: number }, Array<Delivery & { timestamp: string }>]
   findDelivery: [{ deliveryId: string }, { name: string; delivery: Delivery & { timestamp: string } } | null]
-  fireDue: [Record<string, never>, Jobs & { runIds: string[]; next: number | null; more: boolean }]
+  fireDue: [Record<string, never>, Due & { next: number | null; more: boolean }]
   follow: [Record<string, never>, { wake: AwaitRef[]; ended: string[]; next: number | null } | null]
-  finishFirings: [{ olderThanMs: number }, Jobs & { runIds: string[] }]
+  finishFirings: [{ olderThanMs: number }, Due]
 }
 
 /** A method of the native flow engine. */

@@ -16,6 +16,7 @@ import { LogRouter } from './log/router.js'
 import { RunStreams } from './log/run-streams.js'
 import { followNews } from './news.js'
 import { WorkerRegistry } from './registry/worker-registry.js'
+import { Telemetry } from './telemetry/telemetry.js'
 import { onSettle } from './testing.js'
 import { type Timers, timersOf } from './timers.js'
 import { TriggerEngine } from './trigger/trigger-engine.js'
@@ -27,7 +28,8 @@ export async function open(config: surface.QueueConfig = {}): Promise<surface.Qu
   const options = readConfig(config)
   const store = await EventStore.open(options.store)
   try {
-    return new Core(store, options) as surface.QueueCore
+    const telemetry = options.telemetry ? await Telemetry.load(() => store.stats()) : undefined
+    return new Core(store, options, telemetry) as surface.QueueCore
   } catch (error) {
     await store.close()
     throw error
@@ -47,22 +49,13 @@ class Core {
   #closed: Promise<void> | undefined
   #draining = false
 
-  constructor(store: EventStore, options: CoreOptions) {
+  constructor(store: EventStore, options: CoreOptions, telemetry: Telemetry | undefined) {
     const { prefix, instance, isShared, outlivesJobs, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
+    const isVirtual = clock !== undefined
     this.#engine = new Engine({
-      ...{
-        store,
-        timers,
-        isVirtual: clock !== undefined,
-        instance,
-        prefix,
-        isShared,
-        outlivesJobs,
-        logs,
-        suspendAfter,
-      },
+      ...{ store, timers, isVirtual, instance, prefix, isShared, outlivesJobs, logs, suspendAfter, telemetry },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })

@@ -70,6 +70,7 @@ function createLogger(execution: StepExecution): RunLogger {
     ...logs.optionsOf(execution.place.begun.correlationId ?? execution.runId),
     isMuted: () => execution.isReplaying || execution.isSuspended,
     now: timers.now,
+    trace: execution.span && (() => execution.span?.fields()),
   })
 }
 

@@ -9,6 +9,7 @@ import { NuxtQueueError } from './errors.js'
 import type { LiveExecution } from './executions.js'
 import type { BegunStep, Execution } from './native-flows.js'
 import type { Slots } from './slots.js'
+import type { StepSpan } from './telemetry/telemetry.js'
 import { warn } from './warn.js'
 
 /** Between two attempts to suspend, so that one that is refused again and again doesn't spin. */
@@ -49,6 +50,8 @@ export class StepExecution implements LiveExecution {
   readonly place: ExecutionPlace
   readonly runId: string
   readonly id: Execution
+  /** Who is told of it, if anybody. */
+  readonly span: StepSpan | undefined
   /** Resolves with an outcome if the execution is given up before its handler has ended. */
   readonly abandoned: Promise<StepOutcome>
   /** What makes a further attempt pointless, whatever the handler makes of it. */
@@ -104,6 +107,7 @@ export class StepExecution implements LiveExecution {
       this.#abandon = resolve
     })
     place.engine.executions.add(this)
+    this.span = place.engine.telemetry?.beginStep(place.job, place.begun)
   }
 
   get signal(): AbortSignal {

@@ -68,8 +68,9 @@ export class Sweeper {
       await engine.dispatch(debt.jobs, { again: true })
       await engine.settleDebt(debt)
     }
-    const { jobs, runIds } = await engine.call('finishFirings', { olderThanMs })
+    const { jobs, runIds, fired } = await engine.call('finishFirings', { olderThanMs })
     this.#isFirst = false
+    for (const [name, status] of fired) engine.telemetry?.fired(name, status)
     for (const runId of runIds) engine.executions.wake(runId)
     if (runIds.length > 0 || jobs.length > 0) await engine.handOverOrWarn(runIds, jobs)
   }

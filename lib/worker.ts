@@ -185,15 +185,18 @@ export class QueueWorker implements surface.Worker {
     const executionId = randomUUID()
     try {
       const begun = await this.#begin(job, executionId)
-      if (!begun.run) return begun.elsewhere ? await this.#leave(job, begun) : refusal(begun)
+      if (!begun.run) return begun.elsewhere ? await this.#leave(job, begun) : this.#refuse(job, begun)
       if (begun.rerun) await this.#handOverAgain(job)
       execution = this.#execution(job, begun, executionId)
       const outcome = await Promise.race([this.#execute(execution, handler), execution.abandoned])
+      execution.span?.end(outcome)
       if (outcome.kind === 'retry' && execution.handBack) await this.#release(job, executionId, execution.handBack)
       return outcome
     } catch (error) {
       await this.#release(job, executionId, error)
-      return toOutcome(error)
+      const outcome = toOutcome(error)
+      execution?.span?.end(outcome)
+      return outcome
     } finally {
       if (execution) this.#finish(execution)
       else this.#slots.leave()
@@ -244,7 +247,8 @@ export class QueueWorker implements surface.Worker {
     try {
       const input = await this.#input(execution)
       const { context, logger } = createContext(execution)
-      const returned = await handler(input, context)
+      const call = () => handler(input, context)
+      const returned = await (execution.span ? execution.span.run(call) : call())
       await execution.handlerEnded()
       if (!execution.isRunning) return { kind: 'done' }
       if (execution.fatal) throw execution.fatal
@@ -283,7 +287,8 @@ export class QueueWorker implements surface.Worker {
   async #complete(execution: StepExecution, result: Json | undefined): Promise<StepOutcome> {
     try {
       await execution.handOverRest()
-      await this.#engine.call('completeStep', { ...execution.id, result })
+      const { ended } = await this.#engine.call('completeStep', { ...execution.id, result })
+      if (ended) this.#engine.runEnded(execution.runId)
       return { kind: 'done' }
     } catch (error) {
       // A result that the store refuses is refused the next time, too; anything else is the store's trouble.
@@ -307,6 +312,7 @@ export class QueueWorker implements surface.Worker {
     if (ended) {
       this.#engine.executions.delete(execution)
       this.#engine.executions.end(execution.runId, `step ${execution.id.stepName} failed`)
+      this.#engine.runEnded(execution.runId)
     }
     return { kind: 'failed', error }
   }
@@ -327,6 +333,13 @@ export class QueueWorker implements surface.Worker {
     const isAnywhere = await this.#engine.availability.check(data.runId, name)
     const delay = isAnywhere ? RETRY_OTHER_VERSION_MS : RETRY_ELSEWHERE_MS
     return { kind: 'retry', delay, error: new NuxtQueueError('NQ_NOT_FOUND', reason) }
+  }
+
+  /** There is nothing to do, or it has failed without being run, and its run with it. */
+  #refuse({ data }: TakenJob, { reason, failed = false }: RefusedStep): StepOutcome {
+    if (!failed) return { kind: 'done' }
+    this.#engine.runEnded(data.runId)
+    return { kind: 'failed', error: new NuxtQueueError('NQ_CONFLICT', reason) }
   }
 
   #tooLate(): NuxtQueueError {
@@ -363,10 +376,6 @@ function toResult(returned: unknown): Json | undefined {
   } catch (error) {
     throw final(error)
   }
-}
-
-function refusal({ reason, failed }: { reason: string; failed?: boolean }): StepOutcome {
-  return failed ? { kind: 'failed', error: new NuxtQueueError('NQ_CONFLICT', reason) } : { kind: 'done' }
 }
 
 function isRefused(error: unknown): boolean {

@@ -141,7 +141,8 @@ async fn trimming_makes_no_run_of_one_that_is_gone() {
     log(&store).await;
     log(&store).await;
     // A busy store: appends wait for a moment.
-    let busy: Vec<_> = (0..6000).map(|_| store.append("other", NewEvent::new("x"), AppendOptions::default())).collect();
+    let busy: Vec<_> =
+        (0..30_000).map(|_| store.append("other", NewEvent::new("x"), AppendOptions::default())).collect();
     tokio::time::sleep(Duration::from_millis(260)).await;
     let waiting = store.stats().queued_bytes;
     let deleted: u64 = server.say(&format!("DEL {STREAM}")).unwrap();

@@ -4,10 +4,15 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
-import type { QueueConfig, RunStatus, TriggerDefinition, WorkerOptions } from '../../index.js'
+import type { FlowDefinition, QueueConfig, RunStatus, TriggerDefinition, WorkerOptions } from '../../index.js'
 
 /** What processes run: a module of this folder. */
-type Program = 'flow-worker.mjs' | 'trigger-worker.mjs' | 'schedule-worker.mjs' | 'registry-worker.mjs'
+type Program =
+  | 'telemetry-worker.mjs'
+  | 'flow-worker.mjs'
+  | 'trigger-worker.mjs'
+  | 'schedule-worker.mjs'
+  | 'registry-worker.mjs'
 
 /** What a process is told at its start; see `flow-worker.mjs`. */
 export interface FleetOptions {
@@ -39,6 +44,13 @@ export interface ScheduleFleetOptions {
 export interface RegistryFleetOptions {
   config: QueueConfig
   steps: string[]
+}
+
+/** The same for `telemetry-worker.mjs`. */
+export interface TelemetryFleetOptions {
+  url: string
+  flow: FlowDefinition
+  step: string
 }
 
 /** A point that a handler has reached. */
@@ -125,7 +137,7 @@ export class Fleet {
   /** Starts so many processes more. */
   async start(
     count: number,
-    options: FleetOptions | TriggerFleetOptions | ScheduleFleetOptions | RegistryFleetOptions,
+    options: FleetOptions | TriggerFleetOptions | ScheduleFleetOptions | RegistryFleetOptions | TelemetryFleetOptions,
   ): Promise<Member[]> {
     const started = Array.from(
       { length: count },

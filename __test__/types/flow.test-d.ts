@@ -175,3 +175,9 @@ await ctx.await.event({ filter: () => true })
 await ctx.flow.await('go', { timeOut: 5 })
 // @ts-expect-error there are two ways
 await ctx.flow.await('go', { onTimeout: 'retry' })
+
+// Traces.
+await open({ telemetry: false })
+// @ts-expect-error on or off
+await open({ telemetry: 'off' })
+expectTypeOf((await core.flows.status('r'))?.traceparent).toEqualTypeOf<string | undefined>()

@@ -7,6 +7,7 @@ import { isNativeError } from 'node:util/types'
 import type * as surface from '../../index.js'
 import type { EventStore } from '../event-store.js'
 import type { AnyEvent } from '../pack.js'
+import type { TraceFields } from '../telemetry/telemetry.js'
 import { isAtLeast, type Level, toLevel } from './level.js'
 import { cut, toSafe } from './metadata.js'
 
@@ -24,6 +25,8 @@ export interface LoggerOptions {
   isMuted?: () => boolean
   /** For the timestamps of lines that go elsewhere. */
   now?: () => number
+  /** The trace that a line belongs to, for those that go elsewhere. */
+  trace?: (() => TraceFields | undefined) | undefined
 }
 
 /** In UTF-16 units. */
@@ -116,10 +119,10 @@ export class RunLogger implements Pick<surface.RunLogger, keyof surface.RunLogge
 
   #tell(line: surface.LogData, write: (entry: surface.LogEntry) => void): void {
     const { envelope, options } = this.#shared
-    const { now = Date.now } = options
+    const { now = Date.now, trace } = options
     // What differs first: adding it behind the others is twenty times as slow.
     const { level, ...others } = line
-    write({ level: level as Level, timestamp: new Date(now()).toISOString(), ...others, ...envelope })
+    write({ level: level as Level, timestamp: new Date(now()).toISOString(), ...others, ...envelope, ...trace?.() })
   }
 
   #line(level: Level, message: unknown, metadata: unknown): surface.LogData {

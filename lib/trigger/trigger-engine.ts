@@ -205,8 +205,12 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   }
 
   async #record(request: Request<'fire'>, payload: unknown): Promise<Fired> {
-    const answer = await this.#expecting(() => this.#engine.call('fire', request))
-    return await this.#settle(answer, payload, request.userId)
+    const fire = async (traceparent?: string) => {
+      const answer = await this.#expecting(() => this.#engine.call('fire', { ...request, traceparent }))
+      return { ...answer, fired: await this.#settle(answer, payload, request.userId) }
+    }
+    const { telemetry } = this.#engine
+    return (await (telemetry ? telemetry.fire(request.name, fire) : fire())).fired
   }
 
   async #expecting<T>(call: () => Promise<T>): Promise<T> {
@@ -223,6 +227,7 @@ export class TriggerEngine implements Pick<surface.TriggerEngine, keyof surface.
   async #settle(answer: Answer<'fire'>, payload: unknown, userId?: string): Promise<Fired> {
     const { fireId, triggerName, timestamp, status, runs, runIds, jobs, refused, reason, retryAfterMs } = answer
     for (const runId of runIds) this.#engine.executions.wake(runId)
+    if (status !== 'fired' && !answer.repeated) this.#engine.telemetry?.fired(triggerName, status)
     // It fires when it is quiet.
     if (status === 'fired') this.#expectDue()
     const owing = answer.repeated && jobs.length === 0 ? [] : [...runIds, ...runs.map(({ runId }) => runId)]

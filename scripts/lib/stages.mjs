@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setupSteps } from '../setup.mjs'
 import { generateBinding, generatedFiles } from './addon.mjs'
+import { ensureChromium } from './chromium.mjs'
 import { capture, run } from './command.mjs'
 import { ensureCronsim } from './cronsim.mjs'
+import { ensureNuxtApp } from './nuxt-app.mjs'
 import { root, tool } from './paths.mjs'
 import { ensureRedisServer } from './redis.mjs'
 import { ScriptError } from './terminal.mjs'
@@ -31,6 +33,9 @@ const vitest = (...args) => run(node, [tool('vitest'), 'run', ...args])
 
 /** Biome colours letter by letter what it writes in CI, and knows no NO_COLOR. */
 const biomeMode = process.env.CI ? ['ci', '--colors=off'] : ['check']
+
+/** Tests that are stages of their own. */
+const APART = ['packaging', 'examples', 'nuxt']
 
 /** Typescript projects that are only checked, never emitted. */
 const checkedProjects = ['__test__', '__test__/h3', 'examples', 'scripts']
@@ -57,6 +62,16 @@ export const stages = [
     name: 'cronsim',
     about: 'cronsim to compare schedules with',
     run: ensureCronsim,
+  },
+  {
+    name: 'chromium',
+    about: 'Chromium to look at pages with',
+    run: ensureChromium,
+  },
+  {
+    name: 'nuxt-app',
+    about: 'modules of a Nuxt app',
+    run: ensureNuxtApp,
   },
   {
     name: 'format',
@@ -112,13 +127,19 @@ export const stages = [
     name: 'js',
     about: 'vitest: conformance, classes, faults',
     needs: ['layer', 'addon', 'redis', 'cronsim'],
-    run: (more) => vitest('--exclude', '**/packaging.test.ts', '--exclude', '**/examples.test.ts', ...more),
+    run: (more) => vitest(...APART.flatMap((name) => ['--exclude', `**/${name}.test.ts`]), ...more),
   },
   {
     name: 'packaging',
     about: 'vitest: packed, installed elsewhere, imported, required, traced',
     needs: ['layer', 'addon'],
     run: (more) => vitest('packaging', ...more),
+  },
+  {
+    name: 'nuxt',
+    about: 'vitest: a Nuxt app, built, started, looked at, and edited',
+    needs: ['layer', 'addon', 'redis', 'chromium', 'nuxt-app'],
+    run: (more) => vitest('nuxt.test', ...more),
   },
   {
     name: 'examples',

@@ -121,6 +121,8 @@ pub struct StartOptions {
     pub correlation_id: Option<String>,
     /// The id of what led to it.
     pub causation_id: Option<String>,
+    /// Where it stands in a distributed trace, as a W3C `traceparent`.
+    pub traceparent: Option<String>,
     /// The version of the code that it is to run in; left out: that of this engine, if it defines the flow.
     pub version: Option<String>,
     /// What it does if this engine has no definition of the flow.
@@ -235,6 +237,7 @@ impl FlowEngine {
             .maybe_text("triggeredBy", options.triggered_by.as_deref())
             .maybe_text("fireId", options.fire_id.as_deref())
             .maybe_text("version", version.or(own_version))
+            .maybe_text("traceparent", options.traceparent.as_deref())
             .raw("flow", &text)
             .done();
         let event =

@@ -51,6 +51,10 @@ pub enum Begun {
         flow_name: String,
         /// What its run belongs together with.
         correlation_id: Option<String>,
+        /// Where its run stands in a distributed trace, as a W3C `traceparent`.
+        traceparent: Option<String>,
+        /// When its run began, ISO 8601.
+        run_started_at: String,
         /// Which attempt it is.
         attempt: u64,
         /// How many there are.
@@ -206,6 +210,8 @@ impl FlowEngine {
             let run = Begun::Run {
                 flow_name: flow_name.to_owned(),
                 correlation_id: progress.correlation_id().map(str::to_owned),
+                traceparent: progress.traceparent().map(str::to_owned),
+                run_started_at: progress.started_at().to_owned(),
                 attempt,
                 max_attempts,
                 step_id: step_id(run_id, step_name, attempt),

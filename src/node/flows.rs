@@ -42,6 +42,7 @@ struct StartInput {
     triggered_by: Option<String>,
     correlation_id: Option<String>,
     causation_id: Option<String>,
+    traceparent: Option<String>,
     version: Option<String>,
 }
 
@@ -208,6 +209,9 @@ struct RunOutput<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
+    run_started_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<&'a RawValue>,
     rerun: bool,
     awaits: Vec<AwaitedOutput<'a>>,
@@ -300,6 +304,7 @@ impl NativeFlows {
                 triggered_by: input.triggered_by,
                 correlation_id: input.correlation_id,
                 causation_id: input.causation_id,
+                traceparent: input.traceparent,
                 version: input.version,
                 ..StartOptions::default()
             };
@@ -572,27 +577,38 @@ impl NativeFlows {
 
 fn begun(begun: &Begun) -> String {
     match begun {
-        Begun::Run { flow_name, correlation_id, attempt, max_attempts, step_id, input, is_rerun, awaits } => {
-            json(&RunOutput {
-                run: true,
-                attempt: *attempt,
-                max_attempts: *max_attempts,
-                step_id,
-                flow_name,
-                correlation_id: correlation_id.as_deref(),
-                input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
-                rerun: *is_rerun,
-                awaits: awaits
-                    .iter()
-                    .map(|known| AwaitedOutput {
-                        await_id: &known.id,
-                        name: &known.name,
-                        kind: &known.kind,
-                        resumed: known.resumed,
-                    })
-                    .collect(),
-            })
-        }
+        Begun::Run {
+            flow_name,
+            correlation_id,
+            traceparent,
+            run_started_at,
+            attempt,
+            max_attempts,
+            step_id,
+            input,
+            is_rerun,
+            awaits,
+        } => json(&RunOutput {
+            run: true,
+            attempt: *attempt,
+            max_attempts: *max_attempts,
+            step_id,
+            flow_name,
+            correlation_id: correlation_id.as_deref(),
+            traceparent: traceparent.as_deref(),
+            run_started_at,
+            input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
+            rerun: *is_rerun,
+            awaits: awaits
+                .iter()
+                .map(|known| AwaitedOutput {
+                    await_id: &known.id,
+                    name: &known.name,
+                    kind: &known.kind,
+                    resumed: known.resumed,
+                })
+                .collect(),
+        }),
         Begun::Skip(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: false }),
         Begun::GivenUp(reason) => json(&SkipOutput { run: false, reason, failed: true, elsewhere: false }),
         Begun::Elsewhere(reason) => json(&SkipOutput { run: false, reason, failed: false, elsewhere: true }),

@@ -29,6 +29,7 @@ struct FireInput {
     modes: HashMap<String, Option<Mode>>,
     user_id: Option<String>,
     skip: Option<String>,
+    traceparent: Option<String>,
     delivery: Option<Box<RawValue>>,
 }
 
@@ -222,6 +223,7 @@ struct TriggerOutput {
 struct DueOutput {
     jobs: Vec<Job>,
     run_ids: Vec<String>,
+    fired: Vec<(String, FiringStatus)>,
     next: Option<u64>,
     /// More is due already.
     more: bool,
@@ -242,8 +244,8 @@ struct DigestOutput {
 }
 
 impl From<Due> for DueOutput {
-    fn from(Due { jobs, run_ids, next_ms, is_more }: Due) -> Self {
-        DueOutput { jobs, run_ids, next: next_ms, more: is_more }
+    fn from(Due { jobs, run_ids, fired, next_ms, is_more }: Due) -> Self {
+        DueOutput { jobs, run_ids, fired, next: next_ms, more: is_more }
     }
 }
 
@@ -413,6 +415,7 @@ impl NativeFlows {
                 modes: input.modes,
                 user_id: input.user_id.as_deref(),
                 skip: input.skip.as_deref(),
+                traceparent: input.traceparent.as_deref(),
                 delivery: input.delivery.as_deref().map(RawValue::get),
             });
             let fired = fired.await?;

@@ -31,6 +31,9 @@ pub struct RunStatus {
     /// The id of what led to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub causation_id: Option<String>,
+    /// Where it stands in a distributed trace, as a W3C `traceparent`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// The version of the code that it is to run in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

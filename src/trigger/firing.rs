@@ -38,6 +38,8 @@ pub struct FireRequest<'a> {
     pub user_id: Option<&'a str>,
     /// Why it does not fire, although somebody wanted it to.
     pub skip: Option<&'a str>,
+    /// Where it stands in a distributed trace, as a W3C `traceparent`.
+    pub traceparent: Option<&'a str>,
     /// What the ledger says of the request that fires it: a JSON object, recorded with it.
     pub delivery: Option<&'a str>,
 }
@@ -119,6 +121,7 @@ impl TriggerEngine {
             payload: request.payload.map(str::to_owned).or_else(|| self.payload_of(trigger.as_ref())),
             flows: flows(name, &subscribers, &request.modes, &config)?,
             user_id: request.user_id.map(str::to_owned),
+            traceparent: request.traceparent.map(str::to_owned),
             ..Recorded::default()
         };
         let is_disabled = trigger.is_some_and(|trigger| !trigger.enabled);
@@ -314,6 +317,7 @@ impl TriggerEngine {
             // All runs of a firing belong together.
             correlation_id: Some(recorded.fire_id.clone()),
             causation_id: Some(recorded.fire_id.clone()),
+            traceparent: recorded.traceparent.clone(),
             version: None,
             plan,
         };

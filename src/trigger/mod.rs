@@ -105,6 +105,8 @@ pub struct Due {
     pub jobs: Vec<Job>,
     /// The runs that were looked at.
     pub run_ids: Vec<String>,
+    /// The triggers that fired or were skipped, and what became of it.
+    pub fired: Vec<(String, FiringStatus)>,
     /// The next deadline, in milliseconds since the Unix epoch.
     pub next_ms: Option<u64>,
     /// More is due already.
@@ -112,7 +114,10 @@ pub struct Due {
 }
 
 impl Due {
-    fn extend(&mut self, outcome: Outcome) {
+    fn extend(&mut self, name: &str, outcome: Outcome) {
+        if outcome.status != FiringStatus::Fired {
+            self.fired.push((name.to_owned(), outcome.status));
+        }
         self.jobs.extend(outcome.jobs);
         self.run_ids.extend(outcome.runs.into_iter().map(|run| run.run_id));
         self.run_ids.extend(outcome.run_ids);
@@ -259,7 +264,7 @@ impl TriggerEngine {
         let quiet = self.known().board.quiet(self.flows.store().now_ms());
         for name in quiet {
             let released = self.release(&name).await?;
-            result.extend(released);
+            result.extend(&name, released);
         }
         result.is_more = self.fire_schedules(&mut result).await?;
         self.catch_up().await?;

@@ -53,6 +53,8 @@ pub(super) struct Recorded {
     pub(super) scheduled: Option<Scheduled>,
     /// The runs of earlier firings that it ends.
     pub(super) replaces: Vec<String>,
+    /// Where it stands in a distributed trace, as a W3C `traceparent`.
+    pub(super) traceparent: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +84,7 @@ struct FiredData<'a> {
     delay_ms: u64,
     #[serde(default)]
     replaces: Vec<String>,
+    traceparent: Option<String>,
 }
 
 impl Recorded {
@@ -102,6 +105,7 @@ impl Recorded {
                 .and_then(|at| parse_time(&at))
                 .map(|at_ms| Scheduled { at_ms, delay_ms: data.delay_ms }),
             replaces: data.replaces,
+            traceparent: data.traceparent,
         })
     }
 
@@ -129,7 +133,7 @@ impl Recorded {
         if !self.replaces.is_empty() {
             data = data.raw("replaces", &serde_json::to_string(&self.replaces).unwrap_or_default());
         }
-        data.maybe_text("userId", self.user_id.as_deref())
+        data.maybe_text("userId", self.user_id.as_deref()).maybe_text("traceparent", self.traceparent.as_deref())
     }
 
     /// The ids that the runs of its flows have, or would have.

@@ -34,7 +34,8 @@ impl TriggerEngine {
                     tracing::warn!(note, %error, "a firing could not be finished; this is tried again");
                 }
                 outcome => {
-                    due.extend(outcome?);
+                    let (_, name) = note.split_once('@').unwrap_or_default();
+                    due.extend(name, outcome?);
                 }
             }
         }

@@ -116,6 +116,7 @@ pub struct Progress {
     correlation_id: Option<Box<str>>,
     causation_id: Option<Box<str>>,
     version: Option<Box<str>>,
+    traceparent: Option<Box<str>>,
     input: Option<Box<str>>,
     plan: Option<Plan>,
     has_events: bool,
@@ -175,6 +176,11 @@ impl Progress {
     /// What it belongs together with, if its first event says so.
     pub fn correlation_id(&self) -> Option<&str> {
         self.correlation_id.as_deref()
+    }
+
+    /// Where it stands in a distributed trace, as a W3C `traceparent`.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_deref()
     }
 
     /// When it began, ISO 8601.
@@ -361,6 +367,7 @@ impl Progress {
         self.correlation_id = record.correlation_id.as_deref().map(Into::into);
         self.causation_id = record.causation_id.as_deref().map(Into::into);
         self.version = data.text("version").map(Into::into);
+        self.traceparent = data.text("traceparent").map(Into::into);
         if self.plan.is_some() {
             return;
         }
@@ -557,6 +564,7 @@ impl Progress {
             triggered_by: self.triggered_by.clone(),
             correlation_id: self.correlation_id.as_deref().map(str::to_owned),
             causation_id: self.causation_id.as_deref().map(str::to_owned),
+            traceparent: self.traceparent.as_deref().map(str::to_owned),
             version: self.version.as_deref().map(str::to_owned),
             steps: steps.collect(),
             awaits: open.map(Await::shown).collect(),

@@ -74,6 +74,7 @@ impl TriggerEngine {
                 ended.map_err(|error| Error::new(Code::Internal, "A schedule came to no end.").caused_by(error))?;
             due.jobs.extend(fired_due.jobs);
             due.run_ids.extend(fired_due.run_ids);
+            due.fired.extend(fired_due.fired);
             match fired {
                 Ok(()) => succeeded = true,
                 Err(error) => {
@@ -98,7 +99,7 @@ impl TriggerEngine {
     async fn fire_schedule(&self, name: &str, due: &mut Due) -> Result<()> {
         for _ in 0..MOST_IN_A_ROW {
             let Some(outcome) = self.fire_next(name).await? else { break };
-            due.extend(outcome);
+            due.extend(name, outcome);
         }
         Ok(())
     }

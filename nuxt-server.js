@@ -1,0 +1,16 @@
+export {
+  defineQueueConfig,
+  defineQueueWorker,
+  emitTrigger,
+  handleQueueRequest,
+  reduceState,
+  registerTrigger,
+  startQueue,
+  useEventManager,
+  useEventStore,
+  useFlowEngine,
+  useLogs,
+  useQueueCore,
+  useRegistry,
+  useTriggers,
+} from './dist/nuxt/server/index.js'
