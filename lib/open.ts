@@ -53,9 +53,9 @@ class Core {
     const { prefix, instance, isShared, outlivesJobs, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
-    const isVirtual = clock !== undefined
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual, instance, prefix, isShared, outlivesJobs, logs, suspendAfter, telemetry },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, outlivesJobs },
+      ...{ logs, suspendAfter, telemetry },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })
