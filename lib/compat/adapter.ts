@@ -39,7 +39,7 @@ export class Adapter implements surface.EventStoreAdapter {
   async append(subject: string, event: surface.IngressEvent): Promise<surface.AppendedRecord> {
     const ts = new Date(this.#source.place.now()).toISOString()
     const record = await this.#append(subject, toEvent(event), ts)
-    // In memory an event has no other time than that of its id.
+    // Elsewhere an event has no other time than that of its id.
     const noted = this.#source.place.options.adapter === 'redis' ? ts : record.timestamp
     return { ...toRecord({ ...record, ts: noted }), subject }
   }
