@@ -58,10 +58,6 @@ async function setup(inline: unknown, nuxt: Nuxt): Promise<void> {
     for (const list of [references, nodeReferences]) list?.push({ path: types })
   })
 
-  // Nitro's server for developers is a thread that is replaced at each reload. The addon has to outlive it: its allocator takes
-  // the thread that loads it for one that never ends.
-  if (nuxt.options.dev && !nuxt.options._prepare) await import('../native.js')
-
   nuxt.hook('nitro:init', (nitro) => {
     // First, so that the app's plugins find a core that is being opened. In the config it would be taken for a file.
     nitro.options.plugins.unshift(PLUGIN)
