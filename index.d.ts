@@ -427,8 +427,8 @@ export interface StoreOptions {
   /**
    * Where events live. Default `'memory'`: in this process, gone when the store is closed.
    *
-   * `'redis'`: Redis 6.2 or later, or Valkey. `'file'` and `'postgres'` are reserved: in this version
-   * opening with one of them fails with `NQ_CONFIG`.
+   * `'file'`: in a directory of this machine, for one process that writes. `'redis'`: Redis 6.2 or
+   * later, or Valkey. `'postgres'` is reserved: in this version opening with it fails with `NQ_CONFIG`.
    */
   adapter?: 'memory' | 'file' | 'redis' | 'postgres'
   /** First part of the keys that the store itself forms, such as `nq:flow:{runId}`. Default `'nq'`. */
@@ -437,8 +437,8 @@ export interface StoreOptions {
   redis?: RedisOptions
   /** Reserved for `adapter: 'postgres'`, which fails with `NQ_CONFIG` in this version. */
   postgres?: { connectionString?: string; schema?: string; tls?: object | boolean }
-  /** Reserved for `adapter: 'file'`, which fails with `NQ_CONFIG` in this version. */
-  file?: { dir: string; fsync?: boolean }
+  /** Where the directory is, for `adapter: 'file'`. */
+  file?: FileOptions
   /** Bounds on events and on what may wait to be written. */
   limits?: StoreLimits
   /** How much of the runs that are read stays in memory, and for how long. */
@@ -454,12 +454,36 @@ export interface StoreOptions {
    */
   snapshotEvery?: number
   /**
-   * The clock that the store asks for the time. Default: the system's. It gives the ids of the memory
-   * backend, and decides when a state key has expired, a log is too old and, in memory, a run's life is
+   * The clock that the store asks for the time. Default: the system's. It gives the ids in memory and
+   * in a directory, and decides when a state key has expired, a log is too old and, there, a run's life is
    * over; on Redis ids come from the server's clock, which also counts lives. Time limits of the network
    * and `cache.ttl` always run in real time.
    */
   clock?: VirtualClock
+}
+
+/**
+ * A directory that events are kept in: for one server, without any service.
+ *
+ * @example
+ * const store = await EventStore.open({ adapter: 'file', file: { dir: './data/events' } })
+ */
+export interface FileOptions {
+  /**
+   * The directory, made if it is not there; on a local disk. One process at a time writes: opening fails with
+   * `NQ_UNAVAILABLE` while another one does. All stores of a process that name it share it.
+   */
+  dir: string
+  /**
+   * Whether an append is acknowledged only when it is on the disk. Default `true`. With `false` it is quicker, survives
+   * the end of the process, and may be lost with the machine's power.
+   */
+  fsync?: boolean
+  /**
+   * Only read, beside a process that may write: queries and subscriptions work, whatever changes something fails with
+   * `NQ_CONFIG`. The directory has to be there. Default `false`. Not for `open`, whose core records itself.
+   */
+  readOnly?: boolean
 }
 
 /** How to reach Redis. Fields given beside `url` replace those parts of it. Without any: `redis://127.0.0.1:6379`. */
@@ -2561,15 +2585,27 @@ export interface QueueConfig {
   logging?: LoggingConfig
   /** This process among others. */
   registry?: RegistryConfig
+  /** Where the state of runs is that handlers see as `ctx.state`. */
+  state?: StateConfig
   /**
    * Whether runs and steps are traced and measured by OpenTelemetry, where `@opentelemetry/api` is installed and an SDK is
    * registered before the core is opened. Default `true`.
    */
   telemetry?: boolean
-  /** Accepted, without effect in this version: state is kept in events. */
-  state?: { provider?: 'eventStore' | 'redis' | 'dual' }
   /** The clock of everything: deadlines, back-offs, and that of the store. Default: the system's. */
   clock?: VirtualClock
+}
+
+/** Where the state of runs is: for those who come from the original nuxt-queue, see `docs/migration.md`. */
+export interface StateConfig {
+  /**
+   * - `'eventStore'` (default): in events of the run's stream.
+   * - `'dual'`: in events and in the original's keys; the later word counts.
+   * - `'redis'`: in the original's keys. Then `at`, `history` and `diff` know nothing of it.
+   *
+   * The last two need a store on Redis, and `ioredis`; `snapshot` is refused with them.
+   */
+  provider?: 'eventStore' | 'redis' | 'dual'
 }
 
 /** How flows run. */
@@ -2715,8 +2751,8 @@ export interface RegistryConfig {
 /** Options of {@link QueueCore.worker}. */
 export interface WorkerOptions {
   /**
-   * How many handlers work at the same time, from 1 on. Default 10. In memory, one that waits in an await makes room for
-   * another; on Redis it does so when it is suspended.
+   * How many handlers work at the same time, from 1 on. Default 10. In memory and in a directory, one that waits in an await
+   * makes room for another; on Redis it does so when it is suspended.
    */
   concurrency?: number
   /** The process, in events. Default: that of the core. */
@@ -2837,8 +2873,8 @@ export interface QueueCore {
   emitTrigger<N extends TriggerName>(name: N, ...payload: FireArguments<N, EmitTriggerOptions>): Promise<Firing>
 
   /**
-   * Runs steps of a queue in this process: of all flows, in memory those of this core, on Redis those of all instances,
-   * through BullMQ (an optional peer dependency).
+   * Runs steps of a queue in this process: of all flows, in memory and in a directory those of this core, on Redis
+   * those of all instances, through BullMQ (an optional peer dependency).
    *
    * @param handlers By the name of their step; by `flow/step` where a queue holds steps of the same name of several
    * flows. A step without a handler here is left to other instances.

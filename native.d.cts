@@ -248,6 +248,8 @@ export declare class NativeStore {
   streams(pattern: string): NativeStreams
   /** Whether a stream was there to be deleted. */
   deleteStream(ticket: number, stream: string): string | null
+  /** Deletes the events of a stream before this one. */
+  forgetBefore(ticket: number, stream: string, id: string): string | null
   /** How many streams were deleted. */
   deleteStreams(ticket: number, pattern: string): string | null
   /** Adds a member to a sorted index. */

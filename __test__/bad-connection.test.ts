@@ -88,7 +88,7 @@ describe('options that can’t work', () => {
     await refusal(redis, 'NQ_CONFIG')
   })
 
-  test.each(['file', 'postgres'] as const)('adapter %s is not there yet', async (adapter) => {
+  test.each(['postgres'] as const)('adapter %s is not there yet', async (adapter) => {
     const error = await failure(() => EventStore.open({ adapter }))
     expect(error).toMatchObject({ code: 'NQ_CONFIG', message: expect.stringContaining(adapter) })
   })

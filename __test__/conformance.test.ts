@@ -3,7 +3,10 @@
  * Some of them tell of P2 (order), P4 (snapshots) and P5 (time travel).
  */
 
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, test } from 'vitest'
+import { makeDirectory, removeDirectory } from './support/directory.js'
 import { type RedisServer, startRedis } from './support/redis.js'
 import { type Backend, canPlay, loadSubjects, play } from './support/scenario.js'
 
@@ -14,20 +17,29 @@ interface Host extends Pick<Backend, 'name' | 'capabilities'> {
 }
 
 let redis: RedisServer | undefined
+const directory = makeDirectory()
 
 const hosts: Host[] = [
   {
     name: 'memory',
     capabilities: ['virtualClock'],
-    start: async () => ({ adapter: 'memory' }),
+    start: async () => () => ({ adapter: 'memory' }),
     stop: async () => {},
+  },
+  {
+    name: 'file',
+    capabilities: ['virtualClock', 'shared'],
+    // A directory for each scenario: their clocks differ.
+    start: async () => () => ({ adapter: 'file', file: { dir: join(directory, randomUUID()) } }),
+    stop: async () => removeDirectory(directory),
   },
   {
     name: 'redis',
     capabilities: ['shared'],
     start: async () => {
       redis = await startRedis()
-      return { adapter: 'redis', redis: { url: redis.url } }
+      const { url } = redis
+      return () => ({ adapter: 'redis', redis: { url } })
     },
     stop: async () => redis?.stop(),
   },
@@ -36,7 +48,7 @@ const hosts: Host[] = [
 const subjects = loadSubjects()
 
 describe.each(hosts)('P9 on $name', ({ name, capabilities, start, stop }) => {
-  const backend: Backend = { name, capabilities, options: {} }
+  const backend: Backend = { name, capabilities, options: () => ({}) }
 
   beforeAll(async () => {
     backend.options = await start()

@@ -19,6 +19,29 @@ beforeAll(async () => {
 })
 afterAll(() => server.stop())
 
+test('in process, it is told when no job of a run is there any more', async () => {
+  const dispatcher = new InProcessDispatcher(systemTimers)
+  const queue = newQueue()
+  const first = makeJob(queue, 1)
+  const second = { ...makeJob(queue, 2), data: first.data, jobId: `${first.jobId}-2` }
+  expect(dispatcher.whenGone(first.data.runId)).toBeUndefined()
+  await dispatcher.dispatch([first, second, first])
+  let gone = false
+  const whenGone = dispatcher.whenGone(first.data.runId)?.then(() => {
+    gone = true
+  })
+  const taker = await Taker.of(dispatcher, queue)
+  await taker.end(0, { kind: 'retry', delay: 0, error: new Error('again') })
+  await taker.end(1)
+  await taker.count(3)
+  expect(gone).toBe(false)
+  await taker.end(2)
+  await whenGone
+  await taker.work?.close()
+  expect(dispatcher.whenGone(first.data.runId)).toBeUndefined()
+  await dispatcher.close()
+})
+
 describe.each(Object.keys(OPEN))('%s', (name) => {
   let dispatcher: Dispatcher
   const takers: Taker[] = []

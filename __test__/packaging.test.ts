@@ -30,13 +30,15 @@ describe('the main package', () => {
     const named = Object.values<string | Record<string, string>>(manifest.exports).flatMap((entry) =>
       typeof entry === 'string' ? [entry] : Object.values(entry),
     )
-    const paths = [...named, manifest.main, manifest.types].map((path) => path.replace('./', ''))
+    const paths = [...named, ...Object.values<string>(manifest.bin), manifest.main, manifest.types].map((path) =>
+      path.replace('./', ''),
+    )
     expect(main.contents).toEqual(expect.arrayContaining([...paths, 'native.cjs', 'LICENSE', 'README.md']))
   })
 
   test('contains no sources, tests, tools or binaries', () => {
     const allowed =
-      /^(dist\/.+\.js|[a-z-]+\.(js|d\.ts)|native\.(cjs|d\.cts)|package\.json|docs\/.+\.md|(README|CHANGELOG)\.md|LICENSE)$/
+      /^(dist\/.+\.js|bin\/[a-z-]+\.js|[a-z-]+\.(js|d\.ts)|native\.(cjs|d\.cts)|package\.json|docs\/.+\.md|(README|CHANGELOG)\.md|LICENSE)$/
     expect(main.contents.filter((path) => !allowed.test(path))).toEqual([])
   })
 
@@ -95,9 +97,22 @@ describe('installed', () => {
   test('its subpaths can be imported', () => {
     const code = `
       import { VirtualClock } from 'nuxt-queue-core/testing'
+      import { createEventStoreFactory } from 'nuxt-queue-core/compat'
       import manifest from 'nuxt-queue-core/package.json' with { type: 'json' }
-      console.log(new VirtualClock(5).now(), manifest.name)`
-    expect(app.runCode('subpaths.mjs', code).stdout).toBe('5 nuxt-queue-core\n')
+      const { adapter, names } = createEventStoreFactory()
+      await adapter.append(names.flow('1'), { type: 'flow.start' })
+      const [event] = await adapter.read('nq:flow:1')
+      console.log(new VirtualClock(5).now(), manifest.name, event.type)`
+    expect(app.runCode('subpaths.mjs', code).stdout).toBe('5 nuxt-queue-core flow.start\n')
+  })
+
+  test('its command is there', () => {
+    const { code, stdout, stderr } = app.run('npm', ['exec', '--offline', '--', 'nuxt-queue-core', '--version'])
+    expect([code, stdout, stderr]).toEqual([0, `${manifest.version}\n`, ''])
+    expect(app.run('npx', ['--offline', 'nuxt-queue-core', 'migrate'], { REDIS_URL: '' })).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('NQ_CONFIG: Say which Redis'),
+    })
   })
 
   test('a tracer follows it to the binary', async () => {
@@ -125,7 +140,9 @@ describe('typed', () => {
   const custom = `{ type: 'order.paid', data: { cents: 5 } }`
   const usage = `
     import { EventStore } from 'nuxt-queue-core'
+    import { createStateProvider, type StateProvider } from 'nuxt-queue-core/compat'
     import { VirtualClock } from 'nuxt-queue-core/testing'
+    export const provider: StateProvider = createStateProvider()
     const store = await EventStore.open({ clock: new VirtualClock() })
     const [event] = await store.query({ stream: 's', types: ['state.set'] })
     export const key: string | undefined = event?.data.key\n`

@@ -1,23 +1,34 @@
 /** How a process ends: by itself when nothing is pending, not before what is pending is done, and always cleanly. */
 
+import { randomUUID } from 'node:crypto'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { freePort } from '../scripts/lib/redis-server.mjs'
 import { newStream } from './support/backends.js'
 import { type Ended, runCode } from './support/child.js'
+import { makeDirectory, removeDirectory } from './support/directory.js'
 import { command, type RedisServer, startRedis } from './support/redis.js'
 
 /** A process that nothing keeps ends in a few milliseconds; the rest is for a busy machine. */
 const BY_ITSELF_MS = 4000
 
+const directory = makeDirectory()
 let server: RedisServer
 beforeAll(async () => {
   server = await startRedis()
 })
-afterAll(() => server.stop())
+afterAll(() => {
+  removeDirectory(directory)
+  return server.stop()
+})
 
 /** The beginning of every program: `open` opens a store, `stream` is a stream of its own. */
 function prelude(backend: string, stream: string): string {
-  const options = backend === 'redis' ? { adapter: 'redis', redis: { url: server.url } } : { adapter: 'memory' }
+  const options = {
+    memory: { adapter: 'memory' },
+    file: { adapter: 'file', file: { dir: join(directory, randomUUID()) } },
+    redis: { adapter: 'redis', redis: { url: server.url } },
+  }[backend]
   return `
     import { EventStore } from './index.js'
     const open = (more = {}) => EventStore.open({ ...${JSON.stringify(options)}, ...more })
@@ -43,7 +54,7 @@ const delivered = (handler: string) => `
   clearInterval(timer)
 `
 
-describe.each(['memory', 'redis'])('on %s', (backend) => {
+describe.each(['memory', 'file', 'redis'])('on %s', (backend) => {
   const run = (code: string, stream = newStream()) => runCode(prelude(backend, stream) + code)
 
   test.each([

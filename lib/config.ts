@@ -9,6 +9,8 @@ import { toDuration } from './duration.js'
 import { NuxtQueueError } from './errors.js'
 import { LEVELS } from './log/level.js'
 import { isAdapter, isLevels, type Routing, readRouting } from './log/router.js'
+import { expectRedis } from './migration/old-keys.js'
+import type { Provider } from './migration/state-home.js'
 import { type Check, expect, flag, object, config as refuse, secret, text } from './options.js'
 import type { InstanceOptions } from './registry/calls.js'
 import { AWAIT_PATH } from './trigger/await-webhook.js'
@@ -78,8 +80,10 @@ export interface CoreOptions {
   prefix: string
   instance: InstanceOptions
   isShared: boolean
+  outlivesJobs: boolean
   jobs: { prefix?: string; stallTimeout?: number }
   logging: Routing
+  stateProvider: Provider
   /** Whether OpenTelemetry is told. */
   telemetry: boolean
   suspendAfter: number
@@ -94,11 +98,16 @@ export interface CoreOptions {
 /** Reads a config, or throws `NQ_CONFIG`. */
 export function readConfig(config: QueueConfig): CoreOptions {
   CONFIG(config, 'The config')
-  const { eventStore = {}, flows, triggers, jobs, logging, registry, telemetry = true } = config
+  const { eventStore = {}, flows, triggers, jobs, logging, registry, state, telemetry = true } = config
   const clock = config.clock ?? eventStore.clock
   if (eventStore.clock !== undefined && eventStore.clock !== clock) {
     throw refuse('clock and eventStore.clock are two clocks; a core and its store need the same one.')
   }
+  if (eventStore.file?.readOnly) {
+    throw refuse('eventStore.file.readOnly is for EventStore.open; a core records what it does, and has to write.')
+  }
+  const { provider: stateProvider = 'eventStore' } = state ?? {}
+  if (stateProvider !== 'eventStore') expectRedis(eventStore)
   const isShared = (eventStore.adapter ?? 'memory') !== 'memory'
   return {
     store: { ...eventStore, clock },
@@ -106,8 +115,10 @@ export function readConfig(config: QueueConfig): CoreOptions {
     prefix: eventStore.prefix ?? 'nq',
     instance: readRegistry(registry, isShared),
     isShared,
+    outlivesJobs: eventStore.adapter === 'file',
     jobs: readJobs(jobs),
     logging: readRouting(logging),
+    stateProvider,
     telemetry,
     suspendAfter: toDuration(flows?.suspendAfter ?? DEFAULT_SUSPEND_AFTER, 'flows.suspendAfter'),
     awaitUrl: (triggers?.baseUrl ?? '').replace(/\/+$/, '') + AWAIT_PATH,

@@ -11,7 +11,8 @@ import { bridgeOf, type EventStore } from './event-store.js'
 import { Executions } from './executions.js'
 import type { FlowSchemas } from './flow-definition.js'
 import type { LogRouter } from './log/router.js'
-import { type Answer, type CallName, FlowCalls, type Request } from './native-flows.js'
+import type { StateHome } from './migration/state-home.js'
+import { type Answer, type CallName, type Debt, FlowCalls, type Request } from './native-flows.js'
 import { Availability } from './registry/availability.js'
 import { type InstanceOptions, RegistryCalls } from './registry/calls.js'
 import { Offers } from './registry/offers.js'
@@ -34,10 +35,14 @@ export interface EngineOptions {
   prefix: string
   /** Whether others work on the same runs. */
   isShared: boolean
+  /** Whether events outlive this process, and its jobs do not. */
+  outlivesJobs: boolean
   /** Makes the dispatcher, when it is needed for the first time. */
   dispatcher: () => Dispatcher
   /** Where the lines of runs go. */
   logs: LogRouter
+  /** Where the state of runs is kept. */
+  states: StateHome
   /** Who is told what happens here, if anybody. */
   telemetry: Telemetry | undefined
   /** How long a step may wait before its job ends, in milliseconds. */
@@ -168,7 +173,18 @@ export class Engine {
       this.sweeper.expect()
       throw error
     }
-    this.#confirm(runIds)
+    for (const runId of runIds) this.#confirmOnceGone(runId)
+  }
+
+  /** Whether jobs of a run are in this process. */
+  holds(runId: string): boolean {
+    return this.#whenGone(runId) !== undefined
+  }
+
+  /** The jobs of a run that an engine owed were handed over. */
+  async settleDebt({ runId, note }: Debt): Promise<void> {
+    if (this.holds(runId)) this.#confirmOnceGone(runId)
+    else await this.flows.settleDebt(note)
   }
 
   /** The same for a call that has done its part: what fails is repeated later. */
@@ -178,6 +194,17 @@ export class Engine {
     } catch (error) {
       if (!this.#closed) warn('Jobs could not be handed over; this is tried again', error, 'NQ_HAND_OVER')
     }
+  }
+
+  /** Jobs that end with this process are owed until they are done: the next one finds them by that. */
+  #confirmOnceGone(runId: string): void {
+    const gone = this.#whenGone(runId)
+    if (gone === undefined) this.#confirm([runId])
+    else void gone.then(() => this.#confirm([runId]))
+  }
+
+  #whenGone(runId: string): Promise<void> | undefined {
+    return this.options.outlivesJobs ? this.#dispatcher?.whenGone?.(runId) : undefined
   }
 
   /** Nobody has to wait for it: what is not confirmed is handed over again, which is harmless. */

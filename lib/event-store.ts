@@ -15,37 +15,68 @@ type Records = any[]
 /** What flows are built upon. Not a member of the store, so that it stays out of reach for everybody else. */
 export let bridgeOf: (store: EventStore) => Bridge
 
+/** What a store is, for those that are built upon it. */
+export interface StorePlace {
+  /** First part of the names of its streams. */
+  prefix: string
+  /** Its options, with the password. */
+  options: surface.StoreOptions
+  /** The instant by its clock, in milliseconds. */
+  now: () => number
+}
+
+export let placeOf: (store: EventStore) => StorePlace
+
+/** Opens a store and does not wait for its backend: calls do, as they do while a connection is lost. */
+export let openLazily: (options: surface.StoreOptions) => EventStore
+
+/** Appends an event with the instant that its writer notes, ISO 8601; only entries on Redis have a place for that. */
+export let appendWithTs: (store: EventStore, stream: string, event: AnyEvent, ts: string) => Promise<Records[number]>
+
 /** The event store; documented in `index.d.ts`. */
 export class EventStore implements Pick<surface.EventStore, keyof surface.EventStore> {
   readonly #bridge: Bridge
-  readonly #now: () => number
+  readonly #place: StorePlace
   /** The last patch of each run that is under way: one after the other, they don't conflict with each other. */
   readonly #patches = new Map<string, Promise<unknown>>()
   #closed: Promise<void> | undefined
 
   static {
     bridgeOf = (store) => store.#bridge
+    placeOf = (store) => store.#place
+    openLazily = (options) => new EventStore(options)
+    appendWithTs = (store, stream, event, ts) => store.#append(stream, event, undefined, ts)
   }
 
-  private constructor(bridge: Bridge, now: () => number) {
-    this.#bridge = bridge
-    this.#now = now
+  private constructor(options: surface.StoreOptions) {
+    const packed = packOptions(options)
+    const clock = nativeClock(options.clock)
+    this.#bridge = new Bridge(packed, (options.adapter ?? 'memory') === 'memory', clock)
+    this.#place = { prefix: options.prefix ?? 'nq', options, now: clock ? () => clock.now() : Date.now }
   }
 
   static async open(options: surface.StoreOptions = {}): Promise<EventStore> {
-    const packed = packOptions(options)
-    const clock = nativeClock(options.clock)
-    const bridge = new Bridge(packed, (options.adapter ?? 'memory') === 'memory', clock)
+    const store = new EventStore(options)
+    const bridge = store.#bridge
     const outcome = await bridge.call((ticket) => bridge.store.connect(ticket))
     if (isError(outcome)) {
       await bridge.call((ticket) => bridge.store.close(ticket))
       throw toError(outcome)
     }
-    return new EventStore(bridge, clock ? () => clock.now() : Date.now)
+    return store
   }
 
-  async append(stream: string, event: AnyEvent, options?: surface.AppendOptions): Promise<Records[number]> {
-    const packed = packAppend(stream, event, options)
+  append(stream: string, event: AnyEvent, options?: surface.AppendOptions): Promise<Records[number]> {
+    return this.#append(stream, event, options)
+  }
+
+  async #append(
+    stream: string,
+    event: AnyEvent,
+    options: surface.AppendOptions | undefined,
+    ts?: string,
+  ): Promise<Records[number]> {
+    const packed = packAppend(stream, event, options, ts)
     const draft = toDraft(stream, event)
     const handedOver = this.#bridge.append(packed)
     const outcome = typeof handedOver === 'string' ? handedOver : await handedOver
@@ -160,7 +191,11 @@ export class EventStore implements Pick<surface.EventStore, keyof surface.EventS
   // biome-ignore lint/suspicious/noExplicitAny: index.d.ts types the state
   state(runId: string, envelope: surface.EventEnvelope = {}): any {
     checkEnvelope(runId, envelope)
-    return RunState.of({ store: this, bridge: this.#bridge, now: this.#now, patches: this.#patches }, runId, envelope)
+    return RunState.of(
+      { store: this, bridge: this.#bridge, now: this.#place.now, patches: this.#patches },
+      runId,
+      envelope,
+    )
   }
 
   stats(): surface.StoreStats {

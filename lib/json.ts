@@ -21,6 +21,11 @@ export function toJson(value: unknown, path: string): string | undefined {
   return read(path, () => JSON.stringify(value))
 }
 
+/** Whether JSON holds all of a value, so that {@link toJson} takes it. */
+export function isStrictJson(value: unknown): boolean {
+  return isPlainIfReadable(value)
+}
+
 function isPlainIfReadable(value: unknown): boolean {
   seen = 0
   try {

@@ -14,6 +14,7 @@ import { FlowEngine } from './flow-engine.js'
 import { Logs } from './log/logs.js'
 import { LogRouter } from './log/router.js'
 import { RunStreams } from './log/run-streams.js'
+import { StateHome } from './migration/state-home.js'
 import { followNews } from './news.js'
 import { WorkerRegistry } from './registry/worker-registry.js'
 import { Telemetry } from './telemetry/telemetry.js'
@@ -36,6 +37,9 @@ export async function open(config: surface.QueueConfig = {}): Promise<surface.Qu
   }
 }
 
+/** The engine of a core; `undefined` for anything else. */
+export let engineOf: (core: object) => Engine | undefined
+
 class Core {
   readonly store: EventStore
   readonly flows: FlowEngine
@@ -44,17 +48,24 @@ class Core {
   readonly logs: Logs
   readonly #engine: Engine
   readonly #logRouter: LogRouter
+  readonly #states: StateHome
   readonly #workers = new Set<QueueWorker>()
   readonly #forgetClock: () => void
   #closed: Promise<void> | undefined
   #draining = false
 
+  static {
+    engineOf = (core) => (#engine in core ? (core as Core).#engine : undefined)
+  }
+
   constructor(store: EventStore, options: CoreOptions, telemetry: Telemetry | undefined) {
-    const { prefix, instance, isShared, suspendAfter, secret, awaitUrl, clock } = options
+    const { prefix, instance, isShared, outlivesJobs, suspendAfter, secret, awaitUrl, clock } = options
     const timers = timersOf(clock)
     const logs = new LogRouter(options.logging)
+    const states = new StateHome(store, options.stateProvider)
     this.#engine = new Engine({
-      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, logs, suspendAfter, telemetry },
+      ...{ store, timers, isVirtual: clock !== undefined, instance, prefix, isShared, outlivesJobs },
+      ...{ logs, suspendAfter, telemetry, states },
       dispatcher: () => makeDispatcher(options, timers),
       webhookUrl: (runId, awaitId) => awaitUrl + signToken(secret(), { runId, awaitId }),
     })
@@ -64,6 +75,7 @@ class Core {
     this.registry = WorkerRegistry.of(this.#engine, () => this.#drain())
     this.logs = new Logs(store, new RunStreams(store, prefix, (id) => this.flows.chain(id)), logs)
     this.#logRouter = logs
+    this.#states = states
     this.#forgetClock = onSettle(clock, () => this.#engine.settled())
     this.#engine.presence.start()
     void followNews(this.#engine)
@@ -111,6 +123,7 @@ class Core {
     closed.push(...(await Promise.allSettled([this.#engine.close()])))
     this.#forgetClock()
     await this.#logRouter.close()
+    await this.#states.close()
     await this.store.close()
     for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason
   }

@@ -62,6 +62,7 @@ const REDIS = {
   cluster: later,
   sentinel: later,
 }
+const FILE = { dir: text, fsync: flag, readOnly: flag }
 const LIMITS = {
   maxEventBytes: count(1, 2 ** 29),
   maxQueuedBytes: count(1, Number.MAX_SAFE_INTEGER),
@@ -80,7 +81,7 @@ const OPTIONS = {
   retention: object(RETENTION),
   snapshotEvery: count(0, Number.MAX_SAFE_INTEGER),
   clock: () => {},
-  file: () => {},
+  file: object(FILE),
   postgres: () => {},
 }
 
@@ -88,13 +89,19 @@ const OPTIONS = {
 export function packOptions(options: StoreOptions): string {
   object(OPTIONS)(options, 'The options')
   const { adapter = 'memory', prefix, limits, cache, retention, snapshotEvery } = options
-  if (adapter === 'file' || adapter === 'postgres') {
-    throw config(`The adapter ${shown(adapter)} is not available in this version; use 'memory' or 'redis'.`)
+  if (adapter === 'postgres') {
+    throw config(`The adapter ${shown(adapter)} is not available in this version; use 'memory', 'file' or 'redis'.`)
   }
-  if (adapter !== 'memory' && adapter !== 'redis')
-    throw config(`There is no adapter ${shown(adapter)}; use 'memory' or 'redis'.`)
-  if (options.adapter === undefined && options.redis !== undefined) {
-    throw config("redis is set, but adapter is not, and the default keeps events in memory; set adapter: 'redis'.")
+  if (adapter !== 'memory' && adapter !== 'file' && adapter !== 'redis')
+    throw config(`There is no adapter ${shown(adapter)}; use 'memory', 'file' or 'redis'.`)
+  for (const place of ['file', 'redis'] as const) {
+    if (options.adapter === undefined && options[place] !== undefined) {
+      const meant = `set adapter: '${place}'`
+      throw config(`${place} is set, but adapter is not, and the default keeps events in memory; ${meant}.`)
+    }
+  }
+  if (adapter === 'file' && options.file?.dir === undefined) {
+    throw config("file.dir is not set; it names the directory that events are kept in, such as './data/events'.")
   }
   const { tls, ...redis } = options.redis ?? {}
   if (tls === false && redis.url?.startsWith('rediss:'))
@@ -108,6 +115,7 @@ export function packOptions(options: StoreOptions): string {
     cache,
     retention,
     snapshotEvery,
+    file: adapter === 'file' ? options.file : undefined,
     redis: { ...redis, tls: packedTls },
   })
 }

@@ -35,9 +35,9 @@ const MEMBERS: Record<string, true> = {
   timestamp: true,
 }
 
-/** One append of one event. */
-export function packAppend(stream: string, event: AnyEvent, options: AppendOptions | undefined): string {
-  return `${packHead(stream, options)}\t${packEvent(event)}`
+/** One append of one event. `ts`: what its writer notes as its time, ISO 8601. */
+export function packAppend(stream: string, event: AnyEvent, options: AppendOptions | undefined, ts = ''): string {
+  return `${packHead(stream, options)}\t${packEvent(event, ts)}`
 }
 
 /** One append of many events. */
@@ -87,9 +87,9 @@ function packHead(stream: string, options: AppendOptions | undefined): string {
   return `${stream}\t${expectedLastId === undefined ? '' : toId(expectedLastId, 'expectedLastId')}\t${idempotencyKey ?? ''}`
 }
 
-function packEvent(event: AnyEvent): string {
+function packEvent(event: AnyEvent, ts = ''): string {
   try {
-    return packMembers(event)
+    return packMembers(event, ts)
   } catch (cause) {
     if (cause instanceof NuxtQueueError) throw cause
     if (isTooLong(cause)) throw tooLong(cause)
@@ -99,14 +99,14 @@ function packEvent(event: AnyEvent): string {
   }
 }
 
-function packMembers(event: AnyEvent): string {
+function packMembers(event: AnyEvent, ts: string): string {
   if (typeof event !== 'object' || event === null) {
     throw new NuxtQueueError('NQ_INVALID_EVENT', `The event is ${shown(event)}; expected { type, data, … }.`)
   }
   checkMembers(event)
   const { type, data } = event
   if (typeof type !== 'string' || type === '') checkText(type, 'The event type')
-  const columns = `${type}\t${column(event.runId, 'runId')}\t${column(event.flowName, 'flowName')}\t${column(event.stepName, 'stepName')}\t${column(event.stepId, 'stepId')}\t${attempt(event.attempt)}\t${column(event.instanceId, 'instanceId')}\t${column(event.workerId, 'workerId')}\t${column(event.queue, 'queue')}\t${column(event.triggerName, 'triggerName')}\t${column(event.correlationId, 'correlationId')}\t${column(event.causationId, 'causationId')}\t`
+  const columns = `${type}\t${ts}\t${column(event.runId, 'runId')}\t${column(event.flowName, 'flowName')}\t${column(event.stepName, 'stepName')}\t${column(event.stepId, 'stepId')}\t${attempt(event.attempt)}\t${column(event.instanceId, 'instanceId')}\t${column(event.workerId, 'workerId')}\t${column(event.queue, 'queue')}\t${column(event.triggerName, 'triggerName')}\t${column(event.correlationId, 'correlationId')}\t${column(event.causationId, 'causationId')}\t`
   // All columns at once; the native side finds a tab too many. Only then it is asked which one it was.
   if (CONTROL.test(columns) || !columns.isWellFormed()) checkTexts(event)
   return data === undefined ? columns : columns + (toJson(data, 'data') ?? '')

@@ -8,10 +8,10 @@ import { toId, toMs } from './time.js'
 
 const COMMON = ['types', 'startTime', 'endTime', 'after', 'before', 'limit', 'order', 'consistency']
 
-/** A query of one stream as JSON. */
-export function packQuery(query: Query): string {
+/** A query of one stream as JSON. `withTs`: records tell what their writers noted as their time, where that is kept. */
+export function packQuery(query: Query, withTs?: true): string {
   checkMembers(query, ['stream', ...COMMON])
-  return pack({ stream: checkName(query.stream, 'stream') }, query, query.limit)
+  return pack({ stream: checkName(query.stream, 'stream'), withTs }, query, query.limit)
 }
 
 /** A query of many streams as JSON. With a filter in JavaScript the limit is counted there. */

@@ -58,8 +58,8 @@ function envelopeOf({ place, id }: StepExecution): surface.EventEnvelope {
 }
 
 function createState(execution: StepExecution): surface.RunState {
-  const { store } = execution.place.engine.options
-  return new StepState(store.state(execution.runId, envelopeOf(execution)), execution) as surface.RunState
+  const { states } = execution.place.engine.options
+  return new StepState(states.stateOf(execution.runId, envelopeOf(execution)), execution) as surface.RunState
 }
 
 /** What an earlier execution has logged is not logged again, nor what one logs that was given up. */
@@ -74,7 +74,8 @@ function createLogger(execution: StepExecution): RunLogger {
   })
 }
 
-function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
+/** The ways to emit, to start runs and to wait that a step has. */
+export function createFlow(execution: StepExecution): Pick<surface.WorkerContext, 'flow' | 'await'> {
   const awaits = new Awaits(execution)
   const emits: Emits = { counts: new Map(), last: Promise.resolve() }
   /** How many runs it has started, by flow. */

@@ -4,7 +4,6 @@
 
 import type * as surface from '../index.js'
 import { toJson } from './json.js'
-import type { RunState } from './run-state.js'
 import type { StepExecution } from './step-execution.js'
 
 type Values = Record<string, unknown>
@@ -14,12 +13,12 @@ type Values = Record<string, unknown>
  * writes again that an earlier one wrote already leaves no second event.
  */
 export class StepState implements Pick<surface.RunState, keyof surface.RunState> {
-  readonly #state: RunState
+  readonly #state: Pick<surface.RunState, keyof surface.RunState>
   readonly #execution: StepExecution
   /** In a rerun, where writes look first, each waits for the one before. */
   #lastWrite: Promise<void> = Promise.resolve()
 
-  constructor(state: RunState, execution: StepExecution) {
+  constructor(state: Pick<surface.RunState, keyof surface.RunState>, execution: StepExecution) {
     this.#state = state
     this.#execution = execution
   }

@@ -22,6 +22,25 @@ export async function subscribe(
   options: surface.SubscribeOptions = {},
 ): Promise<surface.Subscription> {
   const target = checkName(streamOrPattern, 'The stream or pattern')
+  return await begin(bridge, /[*?[\]\\]/.test(target) ? { pattern: target } : { stream: target }, handler, options)
+}
+
+/** The same to one stream, whatever its name; records tell what their writers noted as their time, where that is kept. */
+export async function subscribeWithTs(
+  bridge: Bridge,
+  stream: string,
+  handler: Handler,
+  options: surface.SubscribeOptions = {},
+): Promise<surface.Subscription> {
+  return await begin(bridge, { stream: checkName(stream, 'The stream'), withTs: true }, handler, options)
+}
+
+async function begin(
+  bridge: Bridge,
+  target: object,
+  handler: Handler,
+  options: surface.SubscribeOptions,
+): Promise<surface.Subscription> {
   if (typeof handler !== 'function') throw invalid('handler', handler, 'a function')
   checkOptions(options, ['after', 'onCaughtUp', 'onError'])
   for (const name of ['onCaughtUp', 'onError'] as const) {
@@ -29,7 +48,7 @@ export async function subscribe(
     if (callback !== undefined && typeof callback !== 'function') throw invalid(name, callback, 'a function')
   }
   const after = options.after === undefined ? undefined : toId(options.after, 'after')
-  const packed = JSON.stringify(/[*?[\]\\]/.test(target) ? { pattern: target, after } : { stream: target, after })
+  const packed = JSON.stringify({ ...target, after })
   const native = bridge.store.subscription()
   unwrap(await bridge.call((ticket) => native.begin(ticket, packed)))
   const loop = new DeliveryLoop(bridge, native, handler, options)

@@ -16,6 +16,7 @@ export class Sweeper {
   #cancel: (() => void) | undefined
   #stopped = false
   #failed = false
+  #isFirst = true
 
   constructor(engine: Engine) {
     this.#engine = engine
@@ -59,12 +60,16 @@ export class Sweeper {
 
   async #finish(): Promise<void> {
     const engine = this.#engine
-    for (const { jobs, note } of await engine.call('owed', { olderThanMs: OLDER_THAN_MS })) {
+    // Where only one process writes, whoever left something before it began can't be at it any more.
+    const olderThanMs = this.#isFirst && engine.options.outlivesJobs ? 0 : OLDER_THAN_MS
+    for (const debt of await engine.call('owed', { olderThanMs })) {
+      if (engine.holds(debt.runId)) continue
       // Jobs that had ended before, with an outcome that the record does not have, have to run once more.
-      await engine.dispatch(jobs, { again: true })
-      await engine.flows.settleDebt(note)
+      await engine.dispatch(debt.jobs, { again: true })
+      await engine.settleDebt(debt)
     }
-    const { jobs, runIds, fired } = await engine.call('finishFirings', { olderThanMs: OLDER_THAN_MS })
+    const { jobs, runIds, fired } = await engine.call('finishFirings', { olderThanMs })
+    this.#isFirst = false
     for (const [name, status] of fired) engine.telemetry?.fired(name, status)
     for (const runId of runIds) engine.executions.wake(runId)
     if (runIds.length > 0 || jobs.length > 0) await engine.handOverOrWarn(runIds, jobs)

@@ -9,18 +9,21 @@
 )]
 
 mod support {
+    pub mod directory;
     pub mod redis;
 }
 
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use nuxt_queue_core::backend::file::FileOptions;
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::event::EventRef;
 use nuxt_queue_core::store::Compact;
 use nuxt_queue_core::{AppendOptions, EventId, EventStore, Field, NewEvent, Query, StoreOptions};
 
+use support::directory::Directory;
 use support::redis::RedisServer;
 
 const STREAM: &str = "nq:registry";
@@ -50,6 +53,9 @@ impl Compact for Sightings {
 async fn everywhere<F: Future<Output = ()>>(test: impl Fn(EventStore, EventStore) -> F) {
     let store = EventStore::open(StoreOptions::memory()).await.unwrap();
     test(store.clone(), store).await;
+    let directory = Directory::new();
+    let options = StoreOptions::file(FileOptions::new(directory.path()));
+    test(EventStore::open(options.clone()).await.unwrap(), EventStore::open(options).await.unwrap()).await;
     let server = RedisServer::start().unwrap();
     let options = StoreOptions::redis(RedisOptions::from_url(&server.url()).unwrap());
     test(EventStore::open(options.clone()).await.unwrap(), EventStore::open(options).await.unwrap()).await;

@@ -10,11 +10,14 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use nuxt_queue_core::StoreOptions;
+use nuxt_queue_core::backend::file::FileOptions;
 use nuxt_queue_core::backend::redis::RedisOptions;
 
+use support::directory::Directory;
 use support::json::Json;
 use support::play::{Backend, Scenario};
 use support::redis::RedisServer;
@@ -24,8 +27,19 @@ fn main() -> ExitCode {
     // A listing starts nothing; the URL is asked for only when a scenario is played.
     let server = (!arguments.list).then(|| RedisServer::start().expect("the suite needs Redis"));
     let url = server.as_ref().map(RedisServer::url).unwrap_or_default();
+    let directory = Directory::new();
+    let (files, scenario) = (directory.path().to_owned(), AtomicU32::new(0));
     let backends = [
         Backend { name: "memory", capabilities: &["virtualClock"], options: Arc::new(StoreOptions::memory) },
+        Backend {
+            name: "file",
+            capabilities: &["virtualClock", "shared"],
+            // A directory for each scenario: their clocks differ.
+            options: Arc::new(move || {
+                let name = format!("{}", scenario.fetch_add(1, Ordering::Relaxed));
+                StoreOptions::file(FileOptions::new(files.join(&name)))
+            }),
+        },
         Backend {
             name: "redis",
             capabilities: &["shared"],
@@ -35,7 +49,7 @@ fn main() -> ExitCode {
     let subjects = subjects().expect("the scenarios can be read");
     let trials = backends.iter().flat_map(|backend| subjects.iter().flat_map(|subject| trials(subject, backend)));
     let conclusion = libtest_mimic::run(&arguments, trials.collect());
-    drop(server);
+    drop((server, directory));
     conclusion.exit_code()
 }
 

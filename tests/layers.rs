@@ -67,7 +67,9 @@ const FAMILIES: [&str; 9] =
 const KNOW_TYPES: [&str; 6] = ["run", "state", "flow", "trigger", "registry", "node"];
 
 /// Crates and the places that they belong to.
-const OWNED_CRATES: [(&str, &[&str]); 15] = [
+const OWNED_CRATES: [(&str, &[&str]); 17] = [
+    ("rusqlite", &["backend/file/"]),
+    ("fs4", &["backend/file/"]),
     ("redis", &["backend/redis/"]),
     ("tokio_rustls", &["backend/redis/"]),
     ("moka", &["store/"]),

@@ -1,5 +1,5 @@
-//! Random calls, held against a model: whatever is appended, deleted and asked for, both backends
-//! answer as the plainest store would; and state at any point is the fold of what came before (P5).
+//! Random calls, held against a model: whatever is appended, deleted and asked for, each backend
+//! answers as the plainest store would; and state at any point is the fold of what came before (P5).
 
 #![allow(
     missing_docs,
@@ -10,6 +10,7 @@
 )]
 
 mod support {
+    pub mod directory;
     pub mod model;
     pub mod redis;
 }
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nuxt_queue_core::backend::Receipt;
+use nuxt_queue_core::backend::file::FileOptions;
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::error::Code;
 use nuxt_queue_core::state::Point;
@@ -33,6 +35,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 
+use support::directory::Directory;
 use support::model::{Event, Model, Verdict, reduce};
 use support::redis::RedisServer;
 
@@ -497,6 +500,13 @@ async fn memory() -> (EventStore, Arc<VirtualClock>) {
     (EventStore::open(StoreOptions::memory().with_clock(clock.clone())).await.unwrap(), clock)
 }
 
+/// A store in a directory. The disk is not waited for: what is asked here has to be right all the same.
+async fn file(directory: &Directory) -> (EventStore, Arc<VirtualClock>) {
+    let clock = Arc::new(VirtualClock::new(1_762_336_800_000));
+    let options = FileOptions { fsync: false, ..FileOptions::new(directory.path()) };
+    (EventStore::open(StoreOptions::file(options).with_clock(clock.clone())).await.unwrap(), clock)
+}
+
 async fn redis(server: &RedisServer) -> EventStore {
     server.say::<()>("FLUSHALL").unwrap();
     EventStore::open(StoreOptions::redis(RedisOptions::from_url(&server.url()).unwrap())).await.unwrap()
@@ -506,6 +516,15 @@ async fn redis(server: &RedisServer) -> EventStore {
 fn memory_equals_the_model() {
     check(400, vec(step(), 0..60), async |steps| {
         let (store, clock) = memory().await;
+        Play { store, clock: Some(clock), model: Model::default(), appended: 0 }.steps(&steps).await
+    });
+}
+
+#[test]
+fn file_equals_the_model() {
+    check(80, vec(step(), 0..60), async |steps| {
+        let directory = Directory::new();
+        let (store, clock) = file(&directory).await;
         Play { store, clock: Some(clock), model: Model::default(), appended: 0 }.steps(&steps).await
     });
 }
@@ -522,6 +541,15 @@ fn redis_equals_the_model() {
 fn p5_p4_memory_state_at_a_point_is_the_fold_of_the_prefix() {
     check(150, vec(change(), 0..30), async |changes| {
         let (store, clock) = memory().await;
+        time_travel(&store, Some(&clock), &changes).await
+    });
+}
+
+#[test]
+fn p5_p4_file_state_at_a_point_is_the_fold_of_the_prefix() {
+    check(25, vec(change(), 0..25), async |changes| {
+        let directory = Directory::new();
+        let (store, clock) = file(&directory).await;
         time_travel(&store, Some(&clock), &changes).await
     });
 }

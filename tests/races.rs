@@ -1,4 +1,4 @@
-//! Many at once, on both backends: conditions, idempotency keys, patches, subscriptions and closing.
+//! Many at once, on each backend: conditions, idempotency keys, patches, subscriptions and closing.
 
 #![allow(
     missing_docs,
@@ -9,6 +9,7 @@
 )]
 
 mod support {
+    pub mod directory;
     pub mod redis;
 }
 
@@ -16,6 +17,7 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
+use nuxt_queue_core::backend::file::FileOptions;
 use nuxt_queue_core::backend::redis::RedisOptions;
 use nuxt_queue_core::backend::{Glob, Receipt, Selector};
 use nuxt_queue_core::error::Code;
@@ -26,9 +28,10 @@ use nuxt_queue_core::{
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use support::directory::Directory;
 use support::redis::RedisServer;
 
-/// Two handles on the same events: of one store in memory, of two on Redis.
+/// Two handles on the same events: of one store in memory, of two elsewhere.
 type Pair = [EventStore; 2];
 
 const STREAM: &str = "nq:flow:race";
@@ -36,6 +39,13 @@ const STREAM: &str = "nq:flow:race";
 async fn on_memory<F: Future<Output = ()>>(race: impl FnOnce(Pair) -> F) {
     let store = EventStore::open(StoreOptions::memory()).await.unwrap();
     timeout(Duration::from_secs(60), race([store.clone(), store])).await.expect("someone waits for ever");
+}
+
+async fn on_file<F: Future<Output = ()>>(race: impl FnOnce(Pair) -> F) {
+    let directory = Directory::new();
+    let options = StoreOptions::file(FileOptions::new(directory.path()));
+    let pair = [EventStore::open(options.clone()).await.unwrap(), EventStore::open(options).await.unwrap()];
+    timeout(Duration::from_secs(60), race(pair)).await.expect("someone waits for ever");
 }
 
 async fn on_redis<F: Future<Output = ()>>(race: impl FnOnce(Pair) -> F) {
@@ -52,6 +62,12 @@ macro_rules! races {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 super::on_memory(super::$name).await;
+            })+
+        }
+        mod file {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::on_file(super::$name).await;
             })+
         }
         mod redis {

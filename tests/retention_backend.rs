@@ -1,4 +1,4 @@
-//! The life of streams, deletions within them, and what is due: the contract of `Backend`, on both backends.
+//! The life of streams, deletions within them, and what is due: the contract of `Backend`, on each backend.
 
 #![allow(
     missing_docs,
@@ -9,6 +9,7 @@
 )]
 
 mod support {
+    pub mod directory;
     pub mod place;
     pub mod redis;
 }
@@ -29,12 +30,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(40);
 
 /// A test of each sentence on each backend.
-macro_rules! on_both {
+macro_rules! on_each {
     ($($name:ident),+ $(,)?) => {
         mod memory {
             $(#[tokio::test]
             async fn $name() {
                 super::$name(super::Place::memory()).await;
+            })+
+        }
+        mod file {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Place::file().await).await;
             })+
         }
         mod redis {
@@ -46,7 +53,7 @@ macro_rules! on_both {
     };
 }
 
-on_both!(
+on_each!(
     a_stream_lives_for_ever_unless_it_is_told,
     a_stream_that_is_not_there_is_not_kept,
     at_least_never_shortens,

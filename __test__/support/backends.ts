@@ -3,19 +3,26 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe } from 'vitest'
 import { EventStore, type StoreOptions } from '../../index.js'
+import { makeDirectory, removeDirectory } from './directory.js'
 import { type RedisServer, startRedis } from './redis.js'
 
 /** A place for stores; what is opened here is closed after each test. */
 export class Home {
   readonly #opened: EventStore[] = []
-  /** The Redis server behind it; the memory backend has none. */
+  /** The Redis server behind it; the other backends have none. */
   server?: RedisServer
+  /** The directory of the file backend: a new one for each test, as their clocks differ. */
+  #directory?: string
 
   constructor(readonly name: string) {}
 
   /** The options that lead a store here. */
   get options(): StoreOptions {
-    return this.server ? { adapter: 'redis', redis: { url: this.server.url } } : { adapter: 'memory' }
+    if (this.server) return { adapter: 'redis', redis: { url: this.server.url } }
+    if (this.name !== 'file') return { adapter: 'memory' }
+    this.#directory ??= makeDirectory()
+    // What survives the machine is not seen here, and thousands of appends, one after the other, need not wait for it.
+    return { adapter: 'file', file: { dir: this.#directory, fsync: false } }
   }
 
   /** Opens a store. */
@@ -28,12 +35,14 @@ export class Home {
   /** Closes what was opened so far. */
   async closeAll(): Promise<void> {
     await Promise.all(this.#opened.splice(0).map((store) => store.close()))
+    if (this.#directory) removeDirectory(this.#directory)
+    this.#directory = undefined
   }
 }
 
-/** Tells a suite on memory and on Redis. */
+/** Tells a suite in memory, in a directory and on Redis. */
 export function onEveryBackend(title: string, suite: (home: Home) => void): void {
-  for (const name of ['memory', 'redis']) {
+  for (const name of ['memory', 'file', 'redis']) {
     describe(`${title} on ${name}`, () => {
       const home = new Home(name)
       if (name === 'redis') withRedis(home)

@@ -4,7 +4,8 @@
 //
 // It sends `{ ready: true }`, and `{ at, runId }` whenever a handler reaches a point of its code. At the point named
 // `hold` the handler stops for ever. Messages: `{ hold }` names another point, or none; `{ status: [runIds], as }` is
-// answered by `{ [as]: statuses }`; `{ close: true }` ends it in good order.
+// answered by `{ [as]: statuses }`, `{ start: [flow, input, options], as }` by what was started, `{ emit: [trigger,
+// payload], as }` by the firing; `{ close: true }` ends it in good order.
 
 import { open } from '../../index.js'
 import { chain, order } from './flows.mjs'
@@ -42,9 +43,11 @@ for (let n = 1; n <= 5; n++) {
 }
 await core.worker(queue, handlers, worker)
 
-process.on('message', async ({ status, as, close, ...other }) => {
+process.on('message', async ({ status, start, emit, as, close, ...other }) => {
   if ('hold' in other) hold = other.hold
   if (status) process.send({ [as]: await Promise.all(status.map((runId) => core.flows.status(runId))) })
+  if (start) process.send({ [as]: await core.flows.start(...start) })
+  if (emit) process.send({ [as]: await core.triggers.emit(...emit) })
   if (close) {
     await core.close()
     process.disconnect()

@@ -60,8 +60,8 @@ const RUNNER: Capability[] = ['untyped', 'loneSurrogates', 'throwingHandler']
 export interface Backend {
   name: string
   capabilities: Capability[]
-  /** The options that lead a store to this backend. */
-  options: StoreOptions
+  /** Makes the options that lead the stores of a scenario to this backend. */
+  options: () => StoreOptions
 }
 
 const DIRECTORY = new URL('../../tests/conformance/', import.meta.url)
@@ -129,12 +129,15 @@ class Play {
   private readonly stores = new Map<string, EventStore>()
   private readonly subscriptions: Stage['subscriptions'] = new Map()
   private readonly clock?: VirtualClock
+  /** What leads its stores to one place. */
+  private readonly options: StoreOptions
   private pending: Array<() => Promise<void>> = []
 
   constructor(
     private readonly scenario: Scenario,
-    private readonly backend: Backend,
+    backend: Backend,
   ) {
+    this.options = backend.options()
     const unique = randomUUID().slice(0, 13)
     this.names = { texts: { s: `conformance:${unique}`, run: `run-${unique}` }, results: new Map() }
     if (scenario.requires?.includes('virtualClock')) this.clock = new VirtualClock(scenario.clock ?? FIRST_INSTANT)
@@ -156,7 +159,7 @@ class Play {
 
   async open(name: string, options: StoreOptions = {}): Promise<void> {
     const clock = this.clock ? { clock: this.clock } : {}
-    this.stores.set(name, await EventStore.open({ ...this.backend.options, ...clock, ...options }))
+    this.stores.set(name, await EventStore.open({ ...this.options, ...clock, ...options }))
   }
 
   store(name: string): EventStore {

@@ -16,6 +16,9 @@ const store = await EventStore.open({
 })
 expectTypeOf(store.stats()).toEqualTypeOf<StoreStats>()
 expectTypeOf(store.close()).toEqualTypeOf<Promise<void>>()
+await EventStore.open({ adapter: 'file', file: { dir: 'events', fsync: false, readOnly: true } })
+// @ts-expect-error a directory is needed
+await EventStore.open({ adapter: 'file', file: { fsync: false } })
 // @ts-expect-error no such adapter
 await EventStore.open({ adapter: 'kafka' })
 // @ts-expect-error a switch is on or off

@@ -68,6 +68,11 @@ export interface Dispatcher {
   dispatch(jobs: readonly StepJob[], options?: DispatchOptions): Promise<void>
   /** Runs the jobs of a queue, beside others that do. */
   work(queue: string, run: RunJob, options: WorkOptions): Promise<Work>
+  /**
+   * Where jobs end with the process: resolves when no job of the run is here any more, and never if the dispatcher is
+   * closed before. `undefined`: none is here.
+   */
+  whenGone?(runId: string): Promise<void> | undefined
   /** Resolves when no job is running or could run here, but for those that only wait. */
   idle(): Promise<void>
   /** Ends it; close all work before. */

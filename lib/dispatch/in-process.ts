@@ -1,6 +1,6 @@
 /**
- * Jobs that stay in this process: for backends that nobody shares. They are gone with the process; the runs' events
- * tell which to dispatch again.
+ * Jobs that stay in this process: for backends that no other process writes to. They are gone with the process; the
+ * runs' events tell which to dispatch again.
  */
 
 import { NuxtQueueError } from '../errors.js'
@@ -33,10 +33,19 @@ interface Queue {
   works: Set<InProcessWork>
 }
 
+/** The jobs of a run that are here. */
+interface Held {
+  jobs: number
+  gone: Promise<void>
+  end: () => void
+}
+
 /** Hands jobs out in the order in which they came, a queue at a time. */
 export class InProcessDispatcher implements Dispatcher {
   readonly #timers: Timers
   readonly #queues = new Map<string, Queue>()
+  /** By run. */
+  readonly #held = new Map<string, Held>()
   /** What cancels the rest of jobs that are to be retried. */
   readonly #resting = new Set<() => void>()
   /** How many jobs run and don't just wait. */
@@ -54,6 +63,7 @@ export class InProcessDispatcher implements Dispatcher {
       const queue = this.#queue(job.queue)
       if (queue.ids.has(job.jobId)) continue
       queue.ids.add(job.jobId)
+      this.#hold(job.data.runId)
       queue.waiting.push({ job, unknown: 0 })
       this.#handOut(queue)
     }
@@ -69,6 +79,10 @@ export class InProcessDispatcher implements Dispatcher {
     queue.works.add(work)
     this.#handOut(queue)
     return work
+  }
+
+  whenGone(runId: string): Promise<void> | undefined {
+    return this.#held.get(runId)?.gone
   }
 
   idle(): Promise<void> {
@@ -106,9 +120,26 @@ export class InProcessDispatcher implements Dispatcher {
     const outcome = await work.take({ ...entry.job, waiting: (isWaiting) => busy.set(!isWaiting) })
     if (outcome === 'unknown') this.#rest(queue, entry, pauseAfter(++entry.unknown))
     else if (outcome.kind === 'retry') this.#rest(queue, { job: entry.job, unknown: 0 }, outcome.delay)
-    else queue.ids.delete(entry.job.jobId)
+    else this.#release(queue, entry.job)
     this.#handOut(queue)
     busy.end()
+  }
+
+  #hold(runId: string): void {
+    const held = this.#held.get(runId)
+    if (held) held.jobs++
+    else {
+      const { promise, resolve } = withResolvers()
+      this.#held.set(runId, { jobs: 1, gone: promise, end: resolve })
+    }
+  }
+
+  #release(queue: Queue, { jobId, data }: StepJob): void {
+    queue.ids.delete(jobId)
+    const held = this.#held.get(data.runId)
+    if (!held || --held.jobs > 0) return
+    this.#held.delete(data.runId)
+    held.end()
   }
 
   /** Puts a job back into its queue after a delay. */
@@ -202,6 +233,14 @@ class InProcessWork implements Work {
     this.#onClose()
     await Promise.all(this.#running)
   }
+}
+
+function withResolvers(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = () => {}
+  const promise = new Promise<void>((settle) => {
+    resolve = settle
+  })
+  return { promise, resolve }
 }
 
 function roomiest(works: Iterable<InProcessWork>): InProcessWork | undefined {

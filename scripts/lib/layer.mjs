@@ -18,6 +18,7 @@ export async function compileLayer({ force = false } = {}) {
       'tsconfig.json',
       'index.d.ts',
       'testing.d.ts',
+      'compat.d.ts',
       'native.d.cts',
       'node_modules/typescript/package.json',
     ]),

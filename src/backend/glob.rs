@@ -25,6 +25,12 @@ impl Glob {
         &self.pattern
     }
 
+    /// How every name begins that matches.
+    pub(crate) fn prefix(&self) -> &str {
+        let end = self.pattern.find(['*', '?', '[', '\\']).unwrap_or(self.pattern.len());
+        &self.pattern[..end]
+    }
+
     /// Whether the whole name matches.
     pub fn matches(&self, name: &str) -> bool {
         matches(self.pattern.as_bytes(), name.as_bytes())

@@ -4,6 +4,7 @@
 //! type filters live above, in [`crate::store`]. To add a backend, implement [`Backend`] and run
 //! the conformance suite on it.
 
+pub mod file;
 mod glob;
 pub mod memory;
 pub mod redis;
@@ -252,6 +253,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Reads one page of a stream, in id order.
     fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events>;
 
+    /// The same with what the writers of the events noted as their time, as `ts` of each record. Where that is
+    /// not kept, records have none.
+    fn read_with_ts<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
+        self.read(request)
+    }
+
     /// The id of the last event; `None` if the stream has no events.
     fn last_id<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<EventId>>;
 
@@ -313,6 +320,12 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether everything is answered at once, and nobody else changes anything.
     fn is_local(&self) -> bool {
+        false
+    }
+
+    /// Whether what is stored outlives this process, and no other one writes: whoever wrote before and
+    /// is not alive in this process is gone.
+    fn is_owned(&self) -> bool {
         false
     }
 

@@ -115,6 +115,7 @@ pub struct NewEvent {
     /// Type, envelope and data: one allocation for all of them.
     text: String,
     event_type: Span,
+    ts: Span,
     fields: [Span; Field::ALL.len()],
     data: Span,
 }
@@ -145,7 +146,7 @@ impl NewEvent {
         event
     }
 
-    /// Reads type, fields (in the order of [`Field::ALL`]) and data, separated by tabs; an empty
+    /// Reads type, `ts`, fields (in the order of [`Field::ALL`]) and data, separated by tabs; an empty
     /// column is an absent value. `None` if there are more tabs than that.
     pub fn from_columns(columns: &str) -> Option<Self> {
         let mut event = NewEvent { text: columns.to_owned(), ..NewEvent::default() };
@@ -159,10 +160,17 @@ impl NewEvent {
             if length == 0 { Span::ABSENT } else { span }
         };
         event.event_type = next(false);
+        event.ts = next(false);
         event.fields.iter_mut().for_each(|field| *field = next(false));
         event.data = next(true);
         let has_tab = event.data().is_some_and(|data| memchr::memchr(b'\t', data.as_bytes()).is_some());
         (!has_tab).then_some(event)
+    }
+
+    /// The same event with the instant that its writer notes, ISO 8601: see [`NewEvent::ts`].
+    pub fn with_ts(mut self, ts: impl AsRef<str>) -> Self {
+        self.ts = self.add(ts.as_ref());
+        self
     }
 
     /// The same event with a field of the envelope.
@@ -185,6 +193,12 @@ impl NewEvent {
     /// What happened, such as `state.set`.
     pub fn event_type(&self) -> &str {
         self.part(self.event_type).unwrap_or_default()
+    }
+
+    /// The instant that its writer notes. Where entries have a place for that, it stands there in the place of
+    /// the store's own note; nothing is derived from it.
+    pub fn ts(&self) -> Option<&str> {
+        self.part(self.ts)
     }
 
     /// The value of a field of the envelope; `None` if it is absent.

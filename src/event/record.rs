@@ -191,6 +191,17 @@ impl Recorder {
         self.events.places.push(place);
     }
 
+    /// Adds to the last record what its writer noted as its time.
+    pub(crate) fn note_ts(&mut self, ts: &str) {
+        let Some(place) = self.events.places.last_mut() else { return };
+        // Behind everything that was noted of its places.
+        self.events.text.pop();
+        self.events.text.push_str(",\"ts\":");
+        quote(&mut self.events.text, ts);
+        self.events.text.push('}');
+        place.record.end = self.events.text.len();
+    }
+
     pub(crate) fn finish(self) -> Events {
         self.events
     }

@@ -29,7 +29,7 @@ mod object;
 mod routing;
 mod step;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use uuid::{ContextV7, Timestamp, Uuid};
@@ -72,9 +72,28 @@ struct HandingOver {
     runs: Mutex<HashMap<String, u64>>,
 }
 
+/// The engines that are alive in this process.
+static ALIVE: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+fn alive() -> MutexGuard<'static, BTreeSet<String>> {
+    ALIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl HandingOver {
+    fn new() -> Self {
+        let id = Uuid::new_v4().to_string();
+        alive().insert(id.clone());
+        HandingOver { id, runs: Mutex::default() }
+    }
+
     fn runs(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for HandingOver {
+    fn drop(&mut self) {
+        alive().remove(&self.id);
     }
 }
 
@@ -144,14 +163,13 @@ pub struct Emission {
 impl FlowEngine {
     /// An engine over a store, without definitions.
     pub fn new(store: EventStore) -> Self {
-        let handing = HandingOver { id: Uuid::new_v4().to_string(), runs: Mutex::default() };
         let ids = Arc::new(Mutex::new(ContextV7::new()));
         FlowEngine {
             store,
             plans: Arc::default(),
             code: Arc::default(),
             ids,
-            handing: Arc::new(handing),
+            handing: Arc::new(HandingOver::new()),
             beginning: Arc::default(),
         }
     }
@@ -422,8 +440,12 @@ impl FlowEngine {
     /// Notes that jobs of a run are about to be handed over: should this process die before they are,
     /// another one sees to it.
     pub(crate) async fn owe(&self, run_id: &str) -> Result<()> {
+        self.owe_since(run_id, self.store.now_ms() as f64).await
+    }
+
+    async fn owe_since(&self, run_id: &str, ms: f64) -> Result<()> {
         *self.handing.runs().entry(run_id.to_owned()).or_default() += 1;
-        self.store.index_add(&self.handovers(), &self.debt(run_id), self.store.now_ms() as f64).await
+        self.store.index_add(&self.handovers(), &self.debt(run_id), ms).await
     }
 
     /// The jobs of a run were handed over, as often as this was noted before.
@@ -444,14 +466,36 @@ impl FlowEngine {
 
     /// The jobs of the runs that should have been handed over so many milliseconds ago, and were not, as
     /// far as is known. Call [`FlowEngine::settle_debt`] for each once they are.
+    ///
+    /// Where nobody else could do it, and jobs end with their process, what processes that are gone
+    /// had to see to becomes this engine's.
     pub async fn owed(&self, older_than_ms: u64) -> Result<Vec<Debt>> {
         let before = self.store.now_ms().saturating_sub(older_than_ms) as f64;
+        let notes = match self.store.is_owned() {
+            true => self.inherit(before).await?,
+            false => self.store.index_due(&self.handovers(), before, MOST_DEBTS).await?,
+        };
         let mut debts = Vec::new();
-        for note in self.store.index_due(&self.handovers(), before, MOST_DEBTS).await? {
+        for note in notes {
             let run_id = note.rsplit_once('@').map_or(&*note, |(run_id, _)| run_id).to_owned();
             debts.push(Debt { jobs: self.reconcile(&run_id).await?, run_id, note });
         }
         Ok(debts)
+    }
+
+    /// Takes over what engines owe that are gone; all notes of this engine up to this instant.
+    async fn inherit(&self, before: f64) -> Result<Vec<String>> {
+        for note in self.store.index_due(&self.handovers(), f64::MAX, usize::MAX).await? {
+            if let Some((run_id, owner)) = note.rsplit_once('@')
+                && !alive().contains(owner)
+            {
+                self.owe_since(run_id, 0.0).await?;
+                self.store.index_remove(&self.handovers(), &note).await?;
+            }
+        }
+        let mut notes = self.store.index_due(&self.handovers(), before, usize::MAX).await?;
+        notes.retain(|note| note.rsplit_once('@').is_some_and(|(_, owner)| owner == self.handing.id));
+        Ok(notes)
     }
 
     /// What an engine owed was handed over.

@@ -1,11 +1,13 @@
 //! Options and queries as JavaScript hands them over: JSON that the TypeScript layer has checked.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
+use crate::backend::file::FileOptions;
 use crate::backend::redis::{Address, RedisOptions, TlsOptions};
 use crate::backend::{Glob, Selector};
 use crate::clock::Clock;
@@ -24,6 +26,7 @@ pub(super) fn parse<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
 pub(super) struct OptionsInput {
     adapter: Option<String>,
     prefix: Option<String>,
+    file: Option<FileInput>,
     redis: Option<RedisInput>,
     limits: Option<LimitsInput>,
     #[serde(default)]
@@ -31,6 +34,14 @@ pub(super) struct OptionsInput {
     #[serde(default)]
     retention: RetentionInput,
     snapshot_every: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FileInput {
+    dir: PathBuf,
+    fsync: Option<bool>,
+    read_only: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -141,6 +152,7 @@ impl OptionsInput {
     pub(super) fn into_options(self, clock: Option<Arc<dyn Clock>>) -> Result<StoreOptions> {
         let mut options = match self.adapter.as_deref() {
             None | Some("memory") => StoreOptions::memory(),
+            Some("file") => StoreOptions::file(self.file.ok_or_else(no_directory)?.into_options()),
             Some("redis") => StoreOptions::redis(self.redis.unwrap_or_default().into_options()?),
             Some(other) => return Err(Error::new(Code::Config, format!("There is no adapter {other:?}."))),
         };
@@ -158,6 +170,21 @@ impl OptionsInput {
         options.snapshot_every = self.snapshot_every.unwrap_or(options.snapshot_every);
         Ok(options)
     }
+}
+
+impl FileInput {
+    fn into_options(self) -> FileOptions {
+        let defaults = FileOptions::new(self.dir);
+        FileOptions {
+            fsync: self.fsync.unwrap_or(defaults.fsync),
+            read_only: self.read_only.unwrap_or(defaults.read_only),
+            ..defaults
+        }
+    }
+}
+
+fn no_directory() -> Error {
+    Error::new(Code::Config, "file.dir is not set; it names the directory that events are kept in.")
 }
 
 impl RedisInput {
@@ -196,6 +223,8 @@ pub(super) struct QueryInput {
     descending: bool,
     #[serde(default)]
     strong: bool,
+    #[serde(default)]
+    with_ts: bool,
 }
 
 impl QueryInput {
@@ -219,15 +248,19 @@ impl QueryInput {
             limit: self.limit.map(|limit| limit as usize),
             descending: self.descending,
             consistency: if self.strong { Consistency::Strong } else { Consistency::Cached },
+            with_ts: self.with_ts,
         })
     }
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct SubscriptionInput {
     stream: Option<Box<str>>,
     pattern: Option<Box<str>>,
     after: Option<String>,
+    #[serde(default)]
+    pub(super) with_ts: bool,
 }
 
 impl SubscriptionInput {

@@ -122,6 +122,14 @@ impl NativeStore {
         self.outlet.begin(ticket, async move { store.delete_stream(&stream).await.map(|deleted| json(&deleted)) })
     }
 
+    /// Deletes the events of a stream before this one.
+    #[napi(catch_unwind)]
+    pub fn forget_before(&self, ticket: f64, stream: String, id: String) -> Option<String> {
+        let store = self.store.clone();
+        self.outlet
+            .begin(ticket, async move { store.forget_before(&stream, id.parse()?).await.map(|()| "null".into()) })
+    }
+
     /// How many streams were deleted.
     #[napi(catch_unwind)]
     pub fn delete_streams(&self, ticket: f64, pattern: String) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Appends as they are packed by JavaScript: the appends of a tick in one text.
 //!
 //! One line an event, its columns separated by tabs: stream, expected last id, idempotency key,
-//! type, the envelope in the order of `Field::ALL`, data. An empty column is an absent value; a
+//! type, `ts`, the envelope in the order of `Field::ALL`, data. An empty column is an absent value; a
 //! line without a stream goes on with the batch of the line before. JSON text has neither tabs nor
 //! line breaks.
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn lines_become_appends_and_batches() {
-        let empty = "\t".repeat(Field::ALL.len());
+        let empty = "\t".repeat(1 + Field::ALL.len());
         let line = |head: &str, data: &str| format!("{head}\ttype{empty}\t{data}");
         let packed = [
             line("a\t\t", "1"),
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_malformed_line_refuses_its_whole_append_and_no_other() {
-        let empty = "\t".repeat(Field::ALL.len());
+        let empty = "\t".repeat(1 + Field::ALL.len());
         let line = |head: &str, kind: &str| format!("{head}\t{kind}{empty}\t1");
         let oops = "99999999999999999999-0";
         let packed = [

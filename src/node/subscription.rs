@@ -32,8 +32,13 @@ impl NativeSubscription {
         let (store, state) = (self.store.clone(), self.state.clone());
         self.outlet.begin(ticket, async move {
             let input: SubscriptionInput = super::options::parse("The subscription's options", &options)?;
+            let with_ts = input.with_ts;
             let (selector, after) = input.into_parts()?;
-            *state.subscription.lock().await = Some(store.subscribe(selector, after).await?);
+            let subscription = match with_ts {
+                true => store.subscribe_with_ts(selector, after).await?,
+                false => store.subscribe(selector, after).await?,
+            };
+            *state.subscription.lock().await = Some(subscription);
             Ok("null".into())
         })
     }

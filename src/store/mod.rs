@@ -36,6 +36,7 @@ use self::query::{GlobalPager, Listing, Pager, select};
 use self::reader::Reader;
 pub use self::stats::StoreStats;
 pub use self::subscription::{Delivery, Subscription};
+use crate::backend::file::File;
 use crate::backend::memory::Memory;
 use crate::backend::redis::Redis;
 use crate::backend::{Append, Backend, Completion, Receipt, Selector, Upwards};
@@ -165,6 +166,10 @@ impl EventStore {
         let cache = Arc::new(Cache::new(&cache, &prefix, snapshot_every));
         let backend: Arc<dyn Backend> = match backend {
             BackendOptions::Memory => Arc::new(Memory::new(clock.clone(), cache.clone())),
+            BackendOptions::File(file) => {
+                let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
+                Arc::new(File::new(file, clock.clone(), upwards, limits.append_timeout)?)
+            }
             BackendOptions::Redis(redis) => {
                 let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
                 Arc::new(Redis::new(redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
@@ -207,6 +212,11 @@ impl EventStore {
     /// Whether the backend belongs to this store alone and answers at once.
     pub fn is_local(&self) -> bool {
         self.shared.backend.is_local()
+    }
+
+    /// Whether events outlive this process, and no other one appends.
+    pub(crate) fn is_owned(&self) -> bool {
+        self.shared.backend.is_owned()
     }
 
     /// Whether an event could be stored.
@@ -320,7 +330,7 @@ impl EventStore {
         query.check()?;
         self.open_backend()?;
         let Shared { cache, reader, intake, .. } = &*self.shared;
-        if query.consistency == Consistency::Cached {
+        if query.consistency == Consistency::Cached && !query.with_ts {
             let select = |run: &mut Content| run.timeline().map(|timeline| select(timeline, &query));
             let entry = cache.find(&query.stream);
             if let Some(events) = entry.and_then(|entry| cache.peek(reader, intake, &entry, select)) {
@@ -328,10 +338,11 @@ impl EventStore {
             }
         }
         self.passed().await?;
-        if cache.serves(reader, &query) {
+        if cache.serves(reader, &query) && !query.with_ts {
             return cache.query(reader, &query).await;
         }
-        let mut pager = Pager::new(reader.clone(), &query)?.complete(&query);
+        let reader = if query.with_ts { reader.with_ts() } else { reader.clone() };
+        let mut pager = Pager::new(reader, &query)?.complete(&query);
         let mut events = Events::default();
         while let Some(page) = pager.next().await? {
             events.append(page);
@@ -369,11 +380,26 @@ impl EventStore {
     /// Follows a stream, or all streams that match. Begins after `after`; `None`: with what is
     /// appended once the subscription is there.
     pub async fn subscribe(&self, selector: Selector, after: Option<EventId>) -> Result<Subscription> {
+        self.begin_subscription(self.shared.reader.clone(), selector, after).await
+    }
+
+    /// The same with records that tell as `ts` what their writers noted as their time, where that is kept.
+    pub async fn subscribe_with_ts(&self, selector: Selector, after: Option<EventId>) -> Result<Subscription> {
+        self.begin_subscription(self.shared.reader.with_ts(), selector, after).await
+    }
+
+    async fn begin_subscription(
+        &self,
+        reader: Reader,
+        selector: Selector,
+        after: Option<EventId>,
+    ) -> Result<Subscription> {
         match &selector {
             Selector::Stream(name) => check::argument("The stream name", name)?,
             Selector::Pattern(glob) => check::argument("The pattern", glob.as_str())?,
         }
-        Subscription::begin(self.passed().await?.clone(), selector, after, self.shared.closed.subscribe()).await
+        self.backend().await?;
+        Subscription::begin(reader, selector, after, self.shared.closed.subscribe()).await
     }
 
     /// Lists the streams whose names match.

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::backend::file::FileOptions;
 use crate::backend::redis::RedisOptions;
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Code, Error, Result};
@@ -32,6 +33,8 @@ pub struct StoreOptions {
 pub enum BackendOptions {
     /// In this process.
     Memory,
+    /// In a directory.
+    File(FileOptions),
     /// In a Redis server.
     Redis(RedisOptions),
 }
@@ -175,6 +178,11 @@ impl StoreOptions {
     /// Events in the memory of this process.
     pub fn memory() -> Self {
         StoreOptions::with_backend(BackendOptions::Memory)
+    }
+
+    /// Events in a directory.
+    pub fn file(options: FileOptions) -> Self {
+        StoreOptions::with_backend(BackendOptions::File(options))
     }
 
     /// Events in a Redis server.

@@ -59,6 +59,9 @@ pub struct Query {
     pub descending: bool,
     /// How new the answer has to be. Reads page by page and of many streams are always strong.
     pub consistency: Consistency,
+    /// Records tell as `ts` what their writers noted as their time, where that is kept. Such an answer never comes
+    /// from memory.
+    pub with_ts: bool,
 }
 
 impl Query {

@@ -12,11 +12,17 @@ use crate::event::Events;
 pub(super) struct Reader {
     pub(super) backend: Arc<dyn Backend>,
     events_read: Arc<AtomicU64>,
+    with_ts: bool,
 }
 
 impl Reader {
     pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
-        Reader { backend, events_read: Arc::default() }
+        Reader { backend, events_read: Arc::default(), with_ts: false }
+    }
+
+    /// The same, whose records tell what their writers noted as their time.
+    pub(super) fn with_ts(&self) -> Self {
+        Reader { with_ts: true, ..self.clone() }
     }
 
     /// Reads one page. The question leaves now, before the future is polled.
@@ -24,7 +30,10 @@ impl Reader {
         &'a self,
         request: PageRequest<'a>,
     ) -> impl Future<Output = Result<Events>> + Send + use<'a> {
-        let page = self.backend.read(request);
+        let page = match self.with_ts {
+            true => self.backend.read_with_ts(request),
+            false => self.backend.read(request),
+        };
         async move {
             let page = page.await?;
             self.events_read.fetch_add(page.len() as u64, Ordering::Relaxed);

@@ -102,6 +102,7 @@ pub fn query(arguments: &Json, stream: &str) -> Result<Query> {
         limit: whole(arguments, "limit")?,
         descending: text(arguments, "order")? == Some("desc"),
         consistency: consistency(arguments)?,
+        ..Query::default()
     })
 }
 

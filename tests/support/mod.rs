@@ -1,6 +1,7 @@
 //! What plays the conformance scenarios.
 
 pub mod arguments;
+pub mod directory;
 pub mod following;
 pub mod json;
 pub mod operations;

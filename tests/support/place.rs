@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nuxt_queue_core::backend::file::{File, FileOptions};
 use nuxt_queue_core::backend::memory::Memory;
 use nuxt_queue_core::backend::redis::{Redis, RedisOptions};
 use nuxt_queue_core::backend::{
@@ -15,6 +16,7 @@ use nuxt_queue_core::{EventId, NewEvent, Result, SystemClock, VirtualClock};
 use redis::FromRedisValue;
 use tokio::sync::oneshot;
 
+use super::directory::Directory;
 use super::redis::RedisServer;
 
 /// Longest wait for something that has to come.
@@ -27,6 +29,8 @@ pub struct Place {
     pub backend: Arc<dyn Backend>,
     time: Time,
     serial: AtomicU64,
+    /// Gone last: what is in it is closed then.
+    directory: Option<Directory>,
 }
 
 enum Time {
@@ -61,7 +65,18 @@ impl Place {
     pub fn memory() -> Place {
         let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
         let backend = Arc::new(Memory::new(clock.clone(), Arc::new(PassOn)));
-        Place { backend, time: Time::Virtual(clock), serial: AtomicU64::default() }
+        Place { backend, time: Time::Virtual(clock), serial: AtomicU64::default(), directory: None }
+    }
+
+    /// A directory of its own, whose clock stands still.
+    pub async fn file() -> Place {
+        let clock = Arc::new(VirtualClock::new(1_700_000_000_000));
+        let directory = Directory::new();
+        let upwards = Upwards { settle: Arc::new(PassOn), invalidate: Arc::new(PassOn) };
+        let options = FileOptions::new(directory.path());
+        let backend = Arc::new(File::new(options, clock.clone(), upwards, PATIENCE).unwrap());
+        backend.connect().await.unwrap();
+        Place { backend, time: Time::Virtual(clock), serial: AtomicU64::default(), directory: Some(directory) }
     }
 
     /// A server of its own.
@@ -72,7 +87,7 @@ impl Place {
         let backend = Redis::new(options, "nq", Arc::new(SystemClock), upwards, PATIENCE).unwrap();
         backend.connect().await.unwrap();
         let time = Time::Of(Box::new(server));
-        Place { backend: Arc::new(backend), time, serial: AtomicU64::default() }
+        Place { backend: Arc::new(backend), time, serial: AtomicU64::default(), directory: None }
     }
 
     pub fn server(&mut self) -> &mut RedisServer {

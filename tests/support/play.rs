@@ -45,7 +45,7 @@ pub struct Backend {
     pub name: &'static str,
     /// What it can do.
     pub capabilities: &'static [&'static str],
-    /// The options that lead a store to it.
+    /// The options that lead the stores of a scenario to it.
     pub options: Arc<dyn Fn() -> StoreOptions + Send + Sync>,
 }
 
@@ -114,7 +114,8 @@ struct Unawaited {
 }
 
 struct Play {
-    backend: Backend,
+    /// What leads the scenario's stores to one place.
+    options: StoreOptions,
     names: Names,
     clock: Option<Arc<VirtualClock>>,
     stores: HashMap<String, EventStore>,
@@ -134,7 +135,7 @@ impl Play {
             }
         };
         Ok(Play {
-            backend: backend.clone(),
+            options: (backend.options)(),
             names: Names { stream, run, ..Names::default() },
             clock,
             stores: HashMap::new(),
@@ -217,7 +218,7 @@ impl Play {
     }
 
     async fn open(&mut self, name: &str, wanted: &Json) -> Result<(), Failure> {
-        let mut options = (self.backend.options)().with_limits(arguments::limits(wanted)?);
+        let mut options = self.options.clone().with_limits(arguments::limits(wanted)?);
         if let Some(prefix) = text(wanted, "prefix")? {
             options.prefix = prefix.into();
         }

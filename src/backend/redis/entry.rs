@@ -33,7 +33,7 @@ pub(super) fn field_parts(event: &NewEvent) -> usize {
     2 * (FIXED + OPTIONAL.iter().filter(|field| event.get(**field).is_some()).count())
 }
 
-/// Writes an event's names and values. `ts` is the writer's clock.
+/// Writes an event's names and values. `ts` is the writer's clock, unless the event says it itself.
 pub(super) fn write_fields(out: &mut Vec<u8>, event: &NewEvent, ts: &str, eid: &str) {
     let mut pair = |name: &str, value: &str| {
         part(out, name.as_bytes());
@@ -43,7 +43,7 @@ pub(super) fn write_fields(out: &mut Vec<u8>, event: &NewEvent, ts: &str, eid: &
     pair("runId", event.get(Field::RunId).unwrap_or_default());
     pair("flowName", event.get(Field::FlowName).unwrap_or_default());
     pair("data", event.data().unwrap_or_default());
-    pair("ts", ts);
+    pair("ts", event.ts().unwrap_or(ts));
     for field in OPTIONAL {
         if let Some(value) = event.get(field) {
             pair(field.name(), value);
@@ -63,6 +63,19 @@ pub(super) fn write_xadd(out: &mut Vec<u8>, stream: &str, event: &NewEvent, ts: 
 
 /// Turns the reply of an XRANGE straight into records, without a tree of values in between.
 pub(super) fn read_range(frame: &[u8], stream: &str) -> Result<Events> {
+    read(frame, stream, |_, _| ())
+}
+
+/// The same with the field `ts` of the entries in the records.
+pub(super) fn read_range_with_ts(frame: &[u8], stream: &str) -> Result<Events> {
+    read(frame, stream, |recorder, entry| {
+        if let Some(ts) = &entry.ts {
+            recorder.note_ts(ts);
+        }
+    })
+}
+
+fn read(frame: &[u8], stream: &str, mut note: impl FnMut(&mut Recorder, &Entry<'_>)) -> Result<Events> {
     let mut reader = Reader::new(frame);
     let count = reader.array()?;
     let mut recorder = Recorder::new(stream);
@@ -71,6 +84,7 @@ pub(super) fn read_range(frame: &[u8], stream: &str) -> Result<Events> {
         let entry = reader.entry()?;
         let data = entry.data.as_deref().map(|data| as_json(data, entry.eid.is_some()));
         recorder.record(entry.id, &entry.event_type, entry.envelope(), data.as_deref());
+        note(&mut recorder, &entry);
     }
     Ok(recorder.finish())
 }
@@ -97,6 +111,7 @@ struct Entry<'a> {
     event_type: Cow<'a, str>,
     data: Option<Cow<'a, str>>,
     eid: Option<Cow<'a, str>>,
+    ts: Option<Cow<'a, str>>,
     values: [Option<Cow<'a, str>>; Field::ALL.len()],
 }
 
@@ -124,13 +139,14 @@ impl<'a> Reader<'a> {
         }
         let id = EventId::from_bytes(self.bytes()?).ok_or_else(unexpected)?;
         let (event_type, values) = (Cow::Borrowed(""), Default::default());
-        let mut entry = Entry { id, event_type, data: None, eid: None, values };
+        let mut entry = Entry { id, event_type, data: None, eid: None, ts: None, values };
         for _ in 0..self.array()? / 2 {
             let name = self.bytes()?;
             match name {
                 b"type" => entry.event_type = self.text()?,
                 b"data" => entry.data = Some(self.text()?).filter(|data| !data.is_empty()),
                 b"eid" => entry.eid = Some(self.text()?),
+                b"ts" => entry.ts = Some(self.text()?).filter(|ts| !ts.is_empty()),
                 name => match field(name) {
                     Some(field) => entry.values[field as usize] = Some(self.text()?).filter(|text| !text.is_empty()),
                     None => drop(self.bytes()?),
@@ -258,6 +274,29 @@ mod tests {
         ];
         assert_eq!(parts, expected);
         assert_eq!(field_parts(&event), expected.len());
+    }
+
+    #[test]
+    fn p10_what_the_writer_noted_as_its_time_is_told_on_request() {
+        let entries = reply(&[("5-1", &["type", "a", "ts", "T\"1", "data", "{\"n\":1}"]), ("6-0", &["type", "b"])]);
+        let told = read_range_with_ts(&entries, "s").unwrap();
+        let plain = read_range(&entries, "s").unwrap();
+        let first = plain.iter().next().unwrap().record;
+        assert_eq!(
+            told.iter().next().unwrap().record,
+            format!("{},\"ts\":\"T\\\"1\"}}", first.strip_suffix('}').unwrap())
+        );
+        assert_eq!(told.iter().map(|event| event.data).collect::<Vec<_>>(), [Some("{\"n\":1}"), None]);
+        assert_eq!(told.last().unwrap().record, plain.last().unwrap().record);
+    }
+
+    #[test]
+    fn an_event_that_says_its_writers_time_is_written_with_that() {
+        let mut out = Vec::new();
+        write_fields(&mut out, &NewEvent::new("t").with_ts("own"), "T", "E");
+        let text = String::from_utf8(out).unwrap();
+        let parts: Vec<&str> = text.split("\r\n").skip(1).step_by(2).collect();
+        assert_eq!(parts, ["type", "t", "runId", "", "flowName", "", "data", "", "ts", "own", "eid", "E"]);
     }
 
     #[test]

@@ -132,6 +132,18 @@ impl Redis {
         async move { convert(wire::value(&answer.await?)?) }
     }
 
+    /// Asks for a page now.
+    fn range(&self, request: &PageRequest<'_>) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
+        let (from, to) = (request.from.to_string(), request.to.to_string());
+        let count = request.count.to_string();
+        let (name, first, last) = match request.descending {
+            true => ("XREVRANGE", &to, &from),
+            false => ("XRANGE", &from, &to),
+        };
+        let parts = [name, request.stream, first, last, "COUNT", &count].map(str::as_bytes);
+        self.send(wire::command(parts), true)
+    }
+
     async fn list(&self, pattern: &Glob, cursor: Cursor) -> Result<(Vec<StreamInfo>, Cursor)> {
         let position: Box<str> = match cursor {
             Cursor::Start => "0".into(),
@@ -204,15 +216,15 @@ impl Backend for Redis {
     }
 
     fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
-        let (from, to) = (request.from.to_string(), request.to.to_string());
-        let count = request.count.to_string();
-        let (name, first, last) = match request.descending {
-            true => ("XREVRANGE", &to, &from),
-            false => ("XRANGE", &from, &to),
-        };
-        let parts = [name, request.stream, first, last, "COUNT", &count].map(str::as_bytes);
-        let answer = self.send(wire::command(parts), true);
-        Box::pin(async move { entry::read_range(&answer.await?, request.stream) })
+        let stream = request.stream;
+        let answer = self.range(&request);
+        Box::pin(async move { entry::read_range(&answer.await?, stream) })
+    }
+
+    fn read_with_ts<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
+        let stream = request.stream;
+        let answer = self.range(&request);
+        Box::pin(async move { entry::read_range_with_ts(&answer.await?, stream) })
     }
 
     fn last_id<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<EventId>> {

@@ -1,0 +1,7 @@
+export {
+  createEventStoreAdapter,
+  createEventStoreFactory,
+  createRunLogger,
+  createStateProvider,
+  createWorkerContext,
+} from './dist/compat.js'
