@@ -21,9 +21,8 @@ const IMPORTS = [
 const QUIET_MS = 50
 
 /** Documented in `nuxt.d.ts`. */
-async function setup(inline: unknown, nuxt: Nuxt): Promise<void> {
-  const given = nuxt.options.queue as object | undefined
-  const options = readOptions({ ...given, ...(inline as object | undefined) })
+async function setup(inline: object | undefined, nuxt: Nuxt): Promise<void> {
+  const options = readOptions(nuxt.options.queue, inline)
   const servers = serverFolders(nuxt)
   let files = await scan(servers)
   nuxt.options.runtimeConfig.queue = toRuntimeConfig(options)
