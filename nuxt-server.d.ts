@@ -157,11 +157,11 @@ export interface QueueAccess {
 }
 
 /** The hooks of Nitro that the module calls. */
-export interface QueueHooks {
+export interface QueueHooks<Event = object> {
   /** Before the core is opened: what holds functions is set here. */
   'queue:config': (config: QueueConfig) => void | Promise<void>
   /** For each request to the module's routes, but for webhooks and the URLs of awaits. */
-  'queue:authorize': (event: object, access: QueueAccess) => void | Promise<void>
+  'queue:authorize': (event: Event, access: QueueAccess) => void | Promise<void>
 }
 
 /** Opens the core of a server. Called by the plugin that the module makes. */

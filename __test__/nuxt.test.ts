@@ -7,10 +7,11 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { RunStatus, UntypedRecord } from '../index.js'
 import { chromium } from '../scripts/lib/chromium.mjs'
-import { root } from '../scripts/lib/paths.mjs'
+import { root, tool } from '../scripts/lib/paths.mjs'
 import { packMain, packPlatform } from '../scripts/pack.mjs'
 import { type Browser, launch } from './support/browser.mjs'
 import { build, createApp, environment, installPackages, Server } from './support/nuxt.js'
+import type { Project } from './support/project.js'
 import { startRedis, until } from './support/redis.js'
 import { SENDERS } from './support/webhook-senders.js'
 
@@ -19,13 +20,15 @@ const output = join(work, 'output')
 const linkedOutput = join(work, 'linked-output')
 const secret = `whsec_${Buffer.from('a secret of the shop').toString('base64')}`
 let browser: Browser
+let linked: Project
 
 beforeAll(async () => {
   const binary = readdirSync(root).find((name) => /^nuxt-queue-core\..*\.node$/.test(name)) ?? 'no addon was built'
   const addon = packPlatform(binary.split('.')[1] ?? '', join(root, binary), work)
   installPackages([packMain(work).file, addon.file])
   const app = createApp(join(work, 'app'))
-  await Promise.all([build(app, output), build(createApp(join(work, 'linked'), { linked: true }), linkedOutput)])
+  linked = createApp(join(work, 'linked'), { linked: true })
+  await Promise.all([build(app, output), build(linked, linkedOutput)])
   rmSync(app.dir, { recursive: true })
   browser = await launch(chromium()?.path ?? '')
 }, 240_000)
@@ -170,6 +173,43 @@ describe('a package that is a link', () => {
     const server = await start({}, linkedOutput)
     const { runId } = await server.ask<{ runId: string }>('/api/orders', order(20))
     await reaches(server, runId, 'completed')
+  })
+})
+
+describe('the types of an app', () => {
+  const check = (project: string) =>
+    linked.run(process.execPath, [tool('tsc'), '--noEmit', '-p', `.nuxt/tsconfig.${project}.json`]).stdout
+
+  test('know its flows, its hooks, and what is imported by name', () => {
+    linked.write(
+      'server/check.ts',
+      `export default async () => {
+        await useFlowEngine().start('order', { item: 'tea' })
+        await useFlowEngine().start('reports')
+        // @ts-expect-error there is no such flow
+        await useFlowEngine().start('ordre')
+        // @ts-expect-error a queue has one name
+        defineQueueConfig({ queue: ['orders'] })
+        const [set] = await useEventManager().query({ stream: 'nq:flow:1', types: ['state.set'] })
+        return set?.data.key
+      }`,
+    )
+    expect(check('server')).toBe('')
+  })
+
+  test('know the config key', () => {
+    linked.write(
+      'nuxt.config.ts',
+      `export default defineNuxtConfig({
+        modules: ['nuxt-queue-core/nuxt'],
+        queue: {
+          eventStore: { adapter: 'redis' },
+          // @ts-expect-error true or false
+          workers: 'no',
+        },
+      })`,
+    )
+    expect(check('node')).toBe('')
   })
 })
 

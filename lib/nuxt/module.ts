@@ -52,9 +52,9 @@ async function setup(inline: object | undefined, nuxt: Nuxt): Promise<void> {
     await mkdir(dirname(types), { recursive: true })
     await writeFile(types, typesCode(files, importOf))
   }
-  nuxt.hook('prepare:types', async ({ references, nodeReferences }) => {
+  nuxt.hook('nitro:prepare:types', async ({ references }) => {
     await writeTypes()
-    for (const list of [references, nodeReferences]) list?.push({ path: types })
+    references.push({ path: types })
   })
 
   nuxt.hook('nitro:init', (nitro) => {
