@@ -1,11 +1,12 @@
 /** What the Nuxt module makes of an app, and of what an app says wrong: without Nuxt. */
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import nuxtQueue, { type QueueModuleOptions } from '../nuxt.js'
 import { startQueue, useQueueCore } from '../nuxt-server.js'
+import { configReference, referenceFile } from '../scripts/lib/config-reference.mjs'
 import { runCode } from './support/child.js'
 import { refuses } from './support/failure.js'
 
@@ -133,6 +134,10 @@ describe('a config that can’t be', () => {
 
 // What is wrong stands on stderr, too.
 beforeEach(() => void vi.spyOn(console, 'error').mockImplementation(() => {}))
+
+test('the reference of the config is that of the types; node scripts/config-reference.mjs writes it', async () => {
+  expect(readFileSync(referenceFile, 'utf8')).toBe(await configReference())
+})
 
 const closing: Array<() => unknown> = []
 afterEach(async () => {

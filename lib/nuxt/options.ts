@@ -43,7 +43,7 @@ const mode: Check = (value, name) => {
 
 const OWN = { queues, routes: flag, webhooks: path, workers: flag }
 /** Texts that the environment can set without being named in the config: `NUXT_QUEUE_EVENT_STORE_REDIS_URL`. */
-const TEXTS = {
+export const TEXTS = {
   eventStore: { adapter: '', prefix: '', file: { dir: '' }, redis: { url: '' } },
   triggers: { baseUrl: '', secret: '' },
   registry: { instanceId: '', version: '' },
@@ -86,7 +86,7 @@ function checkStore(given: QueueConfig['eventStore'] = {}): void {
 
 /** What the server is told when it runs: the environment may change it. */
 export function toRuntimeConfig({ core, workers }: ModuleOptions): Record<string, unknown> {
-  return merge(TEXTS, { ...core, workers })
+  return merge(structuredClone(TEXTS), { ...core, workers })
 }
 
 /** The same behind the environment: without what is empty. */
