@@ -3,12 +3,12 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import nuxtQueue, { type QueueModuleOptions } from '../nuxt.js'
-import { startQueue, useQueueCore } from '../nuxt-server.js'
 import { configReference, referenceFile } from '../scripts/lib/config-reference.mjs'
 import { runCode } from './support/child.js'
 import { refuses } from './support/failure.js'
+import { startServer } from './support/nuxt-server.js'
 
 const work = mkdtempSync(join(tmpdir(), 'nuxt-queue-module-'))
 afterAll(() => rmSync(work, { recursive: true }))
@@ -120,78 +120,18 @@ describe('a config that can’t be', () => {
     await nuxtQueue({}, nuxt)
     const queue = nuxt.options.runtimeConfig.queue as { registry: Record<string, unknown>; logging: { level: unknown } }
     queue.registry.instanceId = 7
-    const core = await start({}, { config: queue })
+    const core = await startServer({}, { config: queue })
     expect(core.registry.instanceId).toBe('7')
     await core.close()
     queue.logging.level = 'loud'
     await refuses(
-      () => start({}, { config: queue }),
+      () => startServer({}, { config: queue }),
       'NQ_CONFIG',
       /queue\.logging\.level is "loud"; expected one of debug/,
     )
   })
 })
 
-// What is wrong stands on stderr, too.
-beforeEach(() => void vi.spyOn(console, 'error').mockImplementation(() => {}))
-
 test('the reference of the config is that of the types; node scripts/config-reference.mjs writes it', async () => {
   expect(readFileSync(referenceFile, 'utf8')).toBe(await configReference())
-})
-
-const closing: Array<() => unknown> = []
-afterEach(async () => {
-  vi.restoreAllMocks()
-  for (const close of closing.splice(0)) await close()
-})
-
-/** Starts the queue of a server for developers, which goes on when something is wrong. */
-async function start(handlers: Record<string, object>, { config = {}, queues = {} } = {}) {
-  const modules = Object.entries(handlers).map(([name, module]) => ({ name, module }))
-  const hook = (name: string, handler: () => unknown) => name === 'close' && void closing.push(handler)
-  startQueue({ hooks: { hook, callHook: async () => {} } }, config, modules, { queues, isDev: true })
-  return await useQueueCore()
-}
-
-const handler = { default: async () => {} }
-const of = (config: object) => ({ ...handler, config })
-
-describe('handlers that can’t be', () => {
-  const wrong: Array<[string, Record<string, object>, RegExp]> = [
-    ['no handler', { 'orders/ship': {} }, /server\/queues\/orders\/ship has no handler; write: export default/],
-    [
-      'a queue that nobody knows',
-      { 'orders/ship': of({ queue: 'ordres' }) },
-      /orders\/ship: there is no queue "ordres"; known are orders/,
-    ],
-    [
-      'two handlers of one step',
-      {
-        'orders/ship': of({ flow: { name: 'order', role: 'entry' } }),
-        'mails/ship': of({ flow: { name: 'order' } }),
-      },
-      /The step "ship" of the flow "order" has two handlers, .*orders\/ship and .*mails\/ship/,
-    ],
-    ['a flow that begins nowhere', { ship: of({ flow: { name: 'order' } }) }, /The flow "order" has no entry/],
-    [
-      'a flow that begins twice',
-      { a: of({ flow: { name: 'order', role: 'entry' } }), b: of({ flow: { name: 'order', role: 'entry' } }) },
-      /The flow "order" has two entries, server\/queues\/a and server\/queues\/b/,
-    ],
-    ['a role', { a: of({ flow: { role: 'first' } }) }, /server\/queues\/a: flow\.role is "first"; expected "entry"/],
-    [
-      'an option',
-      { a: of({ retries: 3 }) },
-      /server\/queues\/a: There is no option "retries"; known are queue, concurrency/,
-    ],
-  ]
-  test.each(wrong)('are refused when a server starts: %s', async (_what, handlers, message) => {
-    await refuses(() => start(handlers), 'NQ_CONFIG', message)
-  })
-})
-
-test('a queue may be named in the config of the app, and has its concurrency', async () => {
-  const core = await start({ 'orders/train': of({ queue: 'gpu' }) }, { queues: { gpu: { concurrency: 2 } } })
-  const [worker] = await core.registry.listWorkers()
-  expect(worker).toMatchObject({ queue: 'gpu', flows: ['orders.train'] })
 })
