@@ -110,7 +110,7 @@ describe('what the server’s code uses', () => {
     for (const stop of stops) stop()
     const made = await events.query({ stream: 'nq:flow:r1', order: 'desc', limit: 1 })
     expect(made).toMatchObject([{ type: 'call.made', runId: 'r1', data: { to: 'Ada' } }])
-    await refuses(() => events.publishBus({ type: 'mail.sent', runId: '' }), 'NQ_VALIDATION', 'runId')
+    await refuses(() => events.publishBus({ type: 'mail.sent', runId: '' }), 'NQ_INVALID_EVENT', 'runId is empty')
   })
 
   test('may be told in the hook queue:config what a file of config can’t say', async () => {
