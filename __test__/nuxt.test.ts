@@ -70,7 +70,11 @@ describe('an app that was built', () => {
     const triggers = await server.ask<Array<{ name: string }>>('/api/_triggers')
     expect(triggers.map(({ name }) => name).sort()).toEqual(['nightly', 'order.placed', 'shop.order'])
     expect(server.output).toContain('reviewing')
+    const path = `${server.url}/api/_flows/runs/${runId}/events?after=${events.at(-2)?.id}`
+    const live = await fetch(path, { headers: { cookie: 'role=manager' } })
+    // What follows a run does not keep its server from ending.
     expect(await server.stop()).toBe(0)
+    expect(await live.text()).toMatch(/^id: .*\nevent: message\ndata: {.*"type":"flow.completed".*}\n\n$/)
   })
 
   test('lets in whom it says, and takes what its schemas take', async () => {
