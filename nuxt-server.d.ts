@@ -31,7 +31,7 @@ export interface QueueHandlerConfig {
   queue?: string
   /** How many steps of the queue run at the same time in this server. Default 10. `queue.queues` in `nuxt.config.ts` goes before. */
   concurrency?: number
-  /** The flow, or the flows, that it is a step of. Default: one of its own with the name of the file, `orders/approve`. */
+  /** The flow, or the flows, that it is a step of. Default: one of its own with the name of the file, `orders.approve`. */
   flow?: {
     name: string | readonly string[]
     /** `'entry'`: the flow begins with it. One handler of each flow does. */
@@ -62,7 +62,8 @@ export interface QueueHandlerConfig {
 export interface QueueHandlers {}
 
 type ConfigOf<M> = M extends { config: infer C } ? C : unknown
-type NamesOf<C, File> = C extends { flow: { name: infer N } } ? (N extends readonly (infer O)[] ? O : N) : File
+type Dotted<File> = File extends `${infer Folder}/${infer Rest}` ? `${Folder}.${Dotted<Rest>}` : File
+type NamesOf<C, File> = C extends { flow: { name: infer N } } ? (N extends readonly (infer O)[] ? O : N) : Dotted<File>
 type Names = { [File in keyof QueueHandlers]: NamesOf<ConfigOf<QueueHandlers[File]>, File> }[keyof QueueHandlers]
 
 /** The flows of your app. Any text, as long as there is no handler. */
@@ -156,11 +157,11 @@ export interface QueueAccess {
 }
 
 /** The hooks of Nitro that the module calls. */
-export interface QueueHooks {
+export interface QueueHooks<Event = object> {
   /** Before the core is opened: what holds functions is set here. */
   'queue:config': (config: QueueConfig) => void | Promise<void>
   /** For each request to the module's routes, but for webhooks and the URLs of awaits. */
-  'queue:authorize': (event: object, access: QueueAccess) => void | Promise<void>
+  'queue:authorize': (event: Event, access: QueueAccess) => void | Promise<void>
 }
 
 /** Opens the core of a server. Called by the plugin that the module makes. */

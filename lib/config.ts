@@ -50,7 +50,7 @@ const rate: Check = (value, name) => {
 }
 const levels: Check = (value, name) => expect(isLevels(value), value, name, `an array of ${LEVELS.join(', ')}`)
 
-const CONFIG = object({
+const MEMBERS = {
   eventStore: any,
   flows: object({ suspendAfter: duration }),
   triggers: object({ enabled: flag, baseUrl: url, secret, resolveSecret: functionOf }),
@@ -71,7 +71,11 @@ const CONFIG = object({
   }),
   telemetry: flag,
   clock: any,
-})
+}
+const CONFIG = object(MEMBERS)
+
+/** The names of what a config may have. */
+export const configNames = Object.keys(MEMBERS)
 
 /** What a core works with. */
 export interface CoreOptions {

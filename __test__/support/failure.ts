@@ -16,12 +16,17 @@ export async function failure(call: () => unknown): Promise<NuxtQueueError> {
 }
 
 /** Checks that a call fails with one of these codes, and with this in its message. */
-export async function refuses(call: () => unknown, codes: ErrorCode | ErrorCode[], message = ''): Promise<void> {
+export async function refuses(
+  call: () => unknown,
+  codes: ErrorCode | ErrorCode[],
+  message: string | RegExp = '',
+): Promise<void> {
   const error = await failure(call)
   if (![codes].flat().includes(error.code)) {
     throw new Error(`expected ${[codes].flat().join(' or ')}, got ${error.code}: ${error.message}`, { cause: error })
   }
-  if (!error.message.includes(message)) {
+  const isMeant = typeof message === 'string' ? error.message.includes(message) : message.test(error.message)
+  if (!isMeant) {
     throw new Error(`expected a message with ${inspect(message)}, got ${inspect(error.message)}`, { cause: error })
   }
 }

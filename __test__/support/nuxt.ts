@@ -51,9 +51,20 @@ function linkModules(dir: string): void {
 }
 
 /** Builds an app, and moves what was built to a clean path. */
-export function build(app: Project, to: string): void {
-  const ended = app.run(process.execPath, [join(MODULES, 'nuxt/bin/nuxt.mjs'), 'build'], environment)
-  if (ended.code !== 0) throw new Error(`the build failed:\n${ended.stdout}${ended.stderr}`)
+export async function build(app: Project, to: string): Promise<void> {
+  const child = spawn(process.execPath, [join(MODULES, 'nuxt/bin/nuxt.mjs'), 'build'], {
+    cwd: app.dir,
+    env: { ...environment, HOME: process.env.HOME },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text
+    })
+  }
+  const [code] = await once(child, 'close')
+  if (code !== 0) throw new Error(`the build failed:\n${output}`)
   cpSync(join(app.dir, '.output'), to, { recursive: true })
   rmSync(join(app.dir, '.output'), { recursive: true })
 }

@@ -19,14 +19,13 @@ export interface Nuxt {
   }
   hook(name: 'nitro:config', handler: (nitro: NitroConfig) => void | Promise<void>): void
   hook(name: 'nitro:init', handler: (nitro: Nitro) => void | Promise<void>): void
-  hook(name: 'prepare:types', handler: (types: TypeReferences) => void | Promise<void>): void
+  /** For the types of the server's code. */
+  hook(name: 'nitro:prepare:types', handler: (types: TypeReferences) => void | Promise<void>): void
   hook(name: 'close', handler: () => void | Promise<void>): void
 }
 
 export interface TypeReferences {
   references: Array<{ path: string }>
-  /** Of the server, in later versions. */
-  nodeReferences?: Array<{ path: string }>
 }
 
 /** Nitro's config before it is read. */

@@ -21,9 +21,8 @@ const IMPORTS = [
 const QUIET_MS = 50
 
 /** Documented in `nuxt.d.ts`. */
-async function setup(inline: unknown, nuxt: Nuxt): Promise<void> {
-  const given = nuxt.options.queue as object | undefined
-  const options = readOptions({ ...given, ...(inline as object | undefined) })
+async function setup(inline: object | undefined, nuxt: Nuxt): Promise<void> {
+  const options = readOptions(nuxt.options.queue, inline)
   const servers = serverFolders(nuxt)
   let files = await scan(servers)
   nuxt.options.runtimeConfig.queue = toRuntimeConfig(options)
@@ -53,14 +52,10 @@ async function setup(inline: unknown, nuxt: Nuxt): Promise<void> {
     await mkdir(dirname(types), { recursive: true })
     await writeFile(types, typesCode(files, importOf))
   }
-  nuxt.hook('prepare:types', async ({ references, nodeReferences }) => {
+  nuxt.hook('nitro:prepare:types', async ({ references }) => {
     await writeTypes()
-    for (const list of [references, nodeReferences]) list?.push({ path: types })
+    references.push({ path: types })
   })
-
-  // Nitro's server for developers is a thread that is replaced at each reload. The addon has to outlive it: its allocator takes
-  // the thread that loads it for one that never ends.
-  if (nuxt.options.dev && !nuxt.options._prepare) await import('../native.js')
 
   nuxt.hook('nitro:init', (nitro) => {
     // First, so that the app's plugins find a core that is being opened. In the config it would be taken for a file.

@@ -3,8 +3,9 @@
  */
 
 import type { QueueConfig } from '../../index.js'
-import { readConfig } from '../config.js'
-import { type Check, expect, object, config as refuse } from '../options.js'
+import { configNames, readConfig } from '../config.js'
+import { type Check, expect, flag, object, packOptions, config as refuse } from '../options.js'
+import { within } from './within.js'
 
 /** What the module was told. */
 export interface ModuleOptions {
@@ -20,7 +21,6 @@ export interface ModuleOptions {
   workers: boolean
 }
 
-const flag: Check = (value, name) => expect(typeof value === 'boolean', value, name, 'true or false')
 const concurrency: Check = (value, name) => {
   expect(Number.isSafeInteger(value) && (value as number) > 0, value, name, 'a whole number from 1 on')
 }
@@ -42,10 +42,9 @@ const mode: Check = (value, name) => {
 }
 
 const OWN = { queues, routes: flag, webhooks: path, workers: flag }
-/** Names that may be left empty, so that the environment can set them: `NUXT_QUEUE_EVENT_STORE_REDIS_URL`. */
-const FROM_ENVIRONMENT = {
-  workers: '',
-  eventStore: { adapter: '', prefix: '', redis: { url: '' } },
+/** Texts that the environment can set without being named in the config: `NUXT_QUEUE_EVENT_STORE_REDIS_URL`. */
+export const TEXTS = {
+  eventStore: { adapter: '', prefix: '', file: { dir: '' }, redis: { url: '' } },
   triggers: { baseUrl: '', secret: '' },
   registry: { instanceId: '', version: '' },
   jobs: { prefix: '' },
@@ -53,43 +52,50 @@ const FROM_ENVIRONMENT = {
 }
 
 /** Reads the config key, or throws `NQ_CONFIG`, naming the key. */
-export function readOptions(given: unknown): ModuleOptions {
+export function readOptions(given: unknown = {}, inline: object = {}): ModuleOptions {
   expect(typeof given === 'object' && given !== null && !Array.isArray(given), given, 'queue', 'an object')
+  const all: object = { ...(given as object), ...inline }
+  expectKnown(all)
   const {
     queues = {},
     routes = true,
     webhooks = '/webhooks',
     workers = true,
     ...others
-  } = given as Partial<ModuleOptions>
-  named(() => object(OWN)({ queues, routes, webhooks, workers }, 'queue'))
+  } = all as Partial<ModuleOptions>
+  object(OWN)({ queues, routes, webhooks, workers }, 'queue')
   const core = withoutMode(others as QueueConfig)
   expectData(core, 'queue')
-  named(() => readConfig(core))
+  within('queue', () => readConfig(core))
+  within('queue.eventStore', () => checkStore(core.eventStore))
   return { core, queues, routes, webhooks, workers }
+}
+
+function expectKnown(given: object): void {
+  const known = [...configNames.filter((name) => name !== 'clock'), ...Object.keys(OWN)]
+  const unknown = Object.keys(given).find((name) => !known.includes(name))
+  if (unknown === undefined) return
+  throw refuse(`There is no option "queue.${unknown}"; known are ${known.join(', ')}.`)
+}
+
+/** The directory may be known to the environment only. */
+function checkStore(given: QueueConfig['eventStore'] = {}): void {
+  const isFile = given.adapter === 'file'
+  packOptions({ ...given, ...(isFile && { file: { dir: '.', ...given.file } }) })
 }
 
 /** What the server is told when it runs: the environment may change it. */
 export function toRuntimeConfig({ core, workers }: ModuleOptions): Record<string, unknown> {
-  return merge(FROM_ENVIRONMENT, { ...core, workers })
+  return merge(structuredClone(TEXTS), { ...core, workers })
 }
 
 /** The same behind the environment: without what is empty. */
 export function fromRuntimeConfig(given: Record<string, unknown>): { core: QueueConfig; workers: boolean } {
-  const { workers = true, ...core } = withoutEmpty(given)
-  expect(typeof workers === 'boolean', workers, 'queue.workers', 'true or false')
-  named(() => readConfig(core as QueueConfig))
+  const { workers = true, ...core } = withoutEmpty(asTexts(given, TEXTS))
+  flag(workers, 'queue.workers')
+  within('queue', () => readConfig(core as QueueConfig))
+  within('queue.eventStore', () => packOptions((core as QueueConfig).eventStore ?? {}))
   return { core: core as QueueConfig, workers: workers as boolean }
-}
-
-/** Puts the name of the config key before those of its members. */
-function named(check: () => unknown): void {
-  try {
-    check()
-  } catch (error) {
-    const message = (error as Error).message
-    throw refuse(message.startsWith('queue') ? message : `queue: ${message}`)
-  }
 }
 
 /** The plan of the original has it; there is one mode. */
@@ -120,6 +126,17 @@ function merge(defaults: object, given: object): Record<string, unknown> {
     merged[name] = isBranch ? merge((merged[name] as object | undefined) ?? {}, value) : value
   }
   return merged
+}
+
+/** What is a text in the environment reaches us as a number if it looks like one. */
+function asTexts(given: object, texts: object): Record<string, unknown> {
+  const read: Record<string, unknown> = { ...given }
+  for (const [name, text] of Object.entries(texts)) {
+    const value = read[name]
+    if (typeof value === 'number') read[name] = String(value)
+    else if (typeof value === 'object' && value !== null) read[name] = asTexts(value, text)
+  }
+  return read
 }
 
 function withoutEmpty(given: object): Record<string, unknown> {

@@ -34,14 +34,18 @@ export function routesCode(): string {
   return `export { handleQueueRequest as default } from '${SERVER}'`
 }
 
-/** The types of an app's handlers. `importOf`: from where the file will be. */
+/** The types of an app's handlers, and of the hooks. `importOf`: from where the file will be. */
 export function typesCode(files: readonly HandlerFile[], importOf: (path: string) => string): string {
   const members = files.map(
     ({ name, path }) => `    ${JSON.stringify(name)}: typeof import(${JSON.stringify(importOf(path))})`,
   )
   return [
     `// Made by nuxt-queue-core: the handlers below server/queues.`,
-    `export {}`,
+    `import type { H3Event } from 'h3'`,
+    `import type { QueueHooks } from '${SERVER}'`,
+    `declare module 'nitropack/types' {`,
+    `  interface NitroRuntimeHooks extends QueueHooks<H3Event> {}`,
+    `}`,
     `declare module '${SERVER}' {`,
     `  interface QueueHandlers {`,
     ...members,

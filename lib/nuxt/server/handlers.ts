@@ -5,6 +5,7 @@
 import type { FlowDefinition, FlowStep, StepHandler } from '../../../index.js'
 import type { QueueHandlerConfig } from '../../../nuxt-server.js'
 import { type Check, expect, object, config as refuse, text } from '../../options.js'
+import { within } from '../within.js'
 
 /** A module below `server/queues`. `name`: its path there, without its extension. */
 export interface HandlerModule {
@@ -77,7 +78,7 @@ function readHandler({ name, module }: HandlerModule, queues: ReadonlySet<string
     throw refuse(`${file} has no handler; write: export default defineQueueWorker(async (input, ctx) => { … })`)
   }
   const config = (module.config ?? {}) as QueueHandlerConfig
-  CONFIG(config, `The config of ${file}`)
+  within(file, () => CONFIG(config, 'The config'))
   const flow: Partial<FlowPart> = config.flow ?? {}
   const queue = config.queue ?? queueOf(name)
   if (!queues.has(queue)) {
@@ -87,7 +88,7 @@ function readHandler({ name, module }: HandlerModule, queues: ReadonlySet<string
     )
   }
   const step = flow.step ?? (name.split('/').pop() as string)
-  const names = typeof flow.name === 'string' ? [flow.name] : (flow.name ?? [name])
+  const names = typeof flow.name === 'string' ? [flow.name] : (flow.name ?? [name.replaceAll('/', '.')])
   // Without more words it is a flow of one step.
   const isEntry = flow.role === 'entry' || (flow.role === undefined && flow.name === undefined)
   return names.map((flow) => ({ file, handler: module.default as StepHandler, config, queue, flow, step, isEntry }))
