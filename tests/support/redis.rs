@@ -41,8 +41,8 @@ impl RedisServer {
         let name = format!("nuxt-queue-test-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        // Someone else may take the port between the look and the start.
-        for _ in 0..5 {
+        // Someone else may take the port between the look and the start; a node of a cluster takes another one above it.
+        for _ in 0..20 {
             let port = free_port()?;
             let port_text = port.to_string();
             let fixed = ["--port", &port_text, "--bind", "127.0.0.1", "--save", ""];
