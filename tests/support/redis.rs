@@ -36,6 +36,11 @@ impl RedisServer {
         RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// Starts a Sentinel that watches nobody yet.
+    pub fn start_sentinel() -> Result<RedisServer, String> {
+        RedisServer::start_with(&["--sentinel"])
+    }
+
     /// Starts a server with these options, and waits until it answers.
     pub fn start_with(options: &[&str]) -> Result<RedisServer, String> {
         let name = format!("nuxt-queue-test-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
@@ -46,7 +51,14 @@ impl RedisServer {
             let port = free_port()?;
             let port_text = port.to_string();
             let fixed = ["--port", &port_text, "--bind", "127.0.0.1", "--save", ""];
-            let arguments: Vec<String> = fixed.iter().chain(options).map(|word| (*word).to_owned()).collect();
+            let mut arguments: Vec<String> = fixed.iter().chain(options).map(|word| (*word).to_owned()).collect();
+            if options.contains(&"--sentinel") {
+                // It keeps what it learns in a file.
+                fs::write(directory.join("sentinel.conf"), "").map_err(|error| error.to_string())?;
+                arguments = ["sentinel.conf", "--port", &port_text, "--bind", "127.0.0.1", "--sentinel"]
+                    .map(str::to_owned)
+                    .to_vec();
+            }
             let process = spawn(&arguments, &directory)?;
             let mut server = RedisServer { process, port, directory: directory.clone(), arguments };
             if server.wait_until_ready() {
