@@ -73,7 +73,7 @@ impl Drop for TlsServer {
 #[tokio::test]
 async fn everything_works_over_an_encrypted_connection() {
     let server = TlsServer::start("works");
-    let trusting = TlsOptions { ca: Some(server.certificate.clone()), server_name: None };
+    let trusting = TlsOptions { ca: Some(server.certificate.clone()), server_name: None, identity: None };
     let store = EventStore::open(server.options(trusting)).await.unwrap();
     let mut subscription = store.subscribe(Selector::Stream("s".into()), Some(EventId::MIN)).await.unwrap();
     // Larger than a record of TLS and a read of the socket, and many of them at once.
@@ -99,10 +99,10 @@ async fn a_certificate_that_is_not_trusted_or_names_another_host_is_refused() {
     let another = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap().cert.pem();
     let ca = Some(server.certificate.clone());
     for (tls, code) in [
-        (TlsOptions { ca: Some(another), server_name: None }, Code::Unavailable),
-        (TlsOptions { ca: ca.clone(), server_name: Some("example.org".into()) }, Code::Unavailable),
-        (TlsOptions { ca: Some("no certificate".into()), server_name: None }, Code::Config),
-        (TlsOptions { ca, server_name: Some("not a name".into()) }, Code::Config),
+        (TlsOptions { ca: Some(another), server_name: None, identity: None }, Code::Unavailable),
+        (TlsOptions { ca: ca.clone(), server_name: Some("example.org".into()), identity: None }, Code::Unavailable),
+        (TlsOptions { ca: Some("no certificate".into()), server_name: None, identity: None }, Code::Config),
+        (TlsOptions { ca, server_name: Some("not a name".into()), identity: None }, Code::Config),
     ] {
         let error = EventStore::open(server.options(tls)).await.map(drop).unwrap_err();
         assert_eq!(error.code(), code, "{error}");

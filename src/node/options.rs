@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use crate::backend::file::FileOptions;
-use crate::backend::redis::{Address, RedisOptions, TlsOptions};
+use crate::backend::redis::{Address, RedisOptions, SentinelOptions, TlsIdentity, TlsOptions, Topology};
 use crate::backend::{Glob, Selector};
 use crate::clock::Clock;
 use crate::error::{Code, Error, Result};
@@ -55,12 +55,24 @@ struct RedisInput {
     password: Option<String>,
     db: Option<u32>,
     tls: Option<TlsInput>,
+    cluster: Option<Vec<String>>,
+    sentinel: Option<SentinelInput>,
+}
+
+#[derive(Deserialize)]
+struct SentinelInput {
+    hosts: Vec<String>,
+    name: String,
+    username: Option<String>,
+    password: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct TlsInput {
     ca: Option<String>,
     servername: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -187,6 +199,21 @@ fn no_directory() -> Error {
     Error::new(Code::Config, "file.dir is not set; it names the directory that events are kept in.")
 }
 
+/// Reads addresses, and whether `rediss://` stands before them.
+fn addresses(option: &str, texts: Vec<String>, default_port: u16) -> Result<(Vec<Address>, bool)> {
+    let mut addresses = Vec::with_capacity(texts.len());
+    let mut encrypted = false;
+    for (at, text) in texts.iter().enumerate() {
+        let (address, is_encrypted) = Address::parse(text, default_port).map_err(|error| {
+            let message = format!("{option}[{at}] can't be used: {}; expected host:port.", error.message());
+            Error::new(Code::Config, message)
+        })?;
+        encrypted |= is_encrypted;
+        addresses.push(address);
+    }
+    Ok((addresses, encrypted))
+}
+
 impl RedisInput {
     fn into_options(self) -> Result<RedisOptions> {
         let mut options = self.url.as_deref().map_or_else(|| Ok(RedisOptions::default()), RedisOptions::from_url)?;
@@ -200,8 +227,25 @@ impl RedisInput {
         options.username = self.username.or(options.username);
         options.password = self.password.or(options.password);
         options.db = self.db.unwrap_or(options.db);
+        let (topology, encrypted) = match (self.cluster, self.sentinel) {
+            (Some(nodes), _) => {
+                let (nodes, encrypted) = addresses("redis.cluster", nodes, 6379)?;
+                (Topology::Cluster(nodes), encrypted)
+            }
+            (None, Some(sentinel)) => {
+                let (addresses, encrypted) = addresses("redis.sentinel.hosts", sentinel.hosts, 26379)?;
+                let SentinelInput { name, username, password, .. } = sentinel;
+                (Topology::Sentinel(SentinelOptions { addresses, name, username, password }), encrypted)
+            }
+            (None, None) => (Topology::Standalone, false),
+        };
+        options.topology = topology;
+        if encrypted {
+            options.tls.get_or_insert_default();
+        }
         if let Some(tls) = self.tls {
-            options.tls = Some(TlsOptions { ca: tls.ca, server_name: tls.servername });
+            let identity = tls.cert.zip(tls.key).map(|(certificate, key)| TlsIdentity { certificate, key });
+            options.tls = Some(TlsOptions { ca: tls.ca, server_name: tls.servername, identity });
         }
         Ok(options)
     }

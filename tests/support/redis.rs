@@ -36,17 +36,29 @@ impl RedisServer {
         RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
+    /// Starts a Sentinel that watches nobody yet.
+    pub fn start_sentinel() -> Result<RedisServer, String> {
+        RedisServer::start_with(&["--sentinel"])
+    }
+
     /// Starts a server with these options, and waits until it answers.
     pub fn start_with(options: &[&str]) -> Result<RedisServer, String> {
         let name = format!("nuxt-queue-test-{}-{}", std::process::id(), STARTED.fetch_add(1, Ordering::Relaxed));
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        // Someone else may take the port between the look and the start.
-        for _ in 0..5 {
+        // Someone else may take the port between the look and the start; a node of a cluster takes another one above it.
+        for _ in 0..20 {
             let port = free_port()?;
             let port_text = port.to_string();
             let fixed = ["--port", &port_text, "--bind", "127.0.0.1", "--save", ""];
-            let arguments: Vec<String> = fixed.iter().chain(options).map(|word| (*word).to_owned()).collect();
+            let mut arguments: Vec<String> = fixed.iter().chain(options).map(|word| (*word).to_owned()).collect();
+            if options.contains(&"--sentinel") {
+                // It keeps what it learns in a file.
+                fs::write(directory.join("sentinel.conf"), "").map_err(|error| error.to_string())?;
+                arguments = ["sentinel.conf", "--port", &port_text, "--bind", "127.0.0.1", "--sentinel"]
+                    .map(str::to_owned)
+                    .to_vec();
+            }
             let process = spawn(&arguments, &directory)?;
             let mut server = RedisServer { process, port, directory: directory.clone(), arguments };
             if server.wait_until_ready() {

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-use super::options::{Address, RedisOptions, TlsOptions};
+use super::options::{Address, RedisOptions, TlsIdentity, TlsOptions};
 use super::wire::{FrameScanner, command, value};
 use crate::clock::monotonic;
 use crate::error::{Code, Error, Result};
@@ -37,6 +37,10 @@ pub(super) struct Connection {
     pub(super) input: Vec<u8>,
     pub(super) scanner: FrameScanner,
     pub(super) identity: Identity,
+    /// Where it leads to.
+    pub(super) address: Address,
+    /// What kind of server it is, as far as it says so: `standalone`, `cluster`, `sentinel`.
+    pub(super) mode: Option<String>,
     /// The server's clock at the moment of connecting, and the moment.
     pub(super) server_ms: u64,
     pub(super) since: Instant,
@@ -52,7 +56,19 @@ pub(super) struct Identity {
 impl Connection {
     /// Connects, logs in, and asks the server who it is.
     pub(super) async fn open(options: &RedisOptions) -> Result<Connection> {
-        let opened = timeout(options.connect_timeout, Connection::connect(options)).await;
+        Connection::open_as(options, async |mut connection| {
+            connection.introduce(options).await?;
+            Ok(connection)
+        })
+        .await
+    }
+
+    /// Connects, logs in, and does something more within the same time.
+    pub(super) async fn open_as(
+        options: &RedisOptions,
+        then: impl AsyncFnOnce(Connection) -> Result<Connection>,
+    ) -> Result<Connection> {
+        let opened = timeout(options.connect_timeout, async { then(Connection::connect(options).await?).await }).await;
         let opened = opened.unwrap_or_else(|_| Err(unreachable(options, "no answer in time")));
         // What went wrong underneath does not know where.
         opened.map_err(|error| match error.code() {
@@ -72,9 +88,10 @@ impl Connection {
         let socket = open_socket(options).await?;
         let identity = Identity { server_process: None, client_id: 0 };
         let (input, scanner) = (Vec::with_capacity(READ_SIZE), FrameScanner::default());
-        let mut connection = Connection { socket, input, scanner, identity, server_ms: 0, since: monotonic() };
+        let (address, mode) = (options.address.clone(), None);
+        let mut connection =
+            Connection { socket, input, scanner, identity, address, mode, server_ms: 0, since: monotonic() };
         connection.log_in(options).await?;
-        connection.introduce(options).await?;
         Ok(connection)
     }
 
@@ -112,7 +129,7 @@ impl Connection {
         self.call(&auth.get_packed_command()).await.map(drop)
     }
 
-    async fn introduce(&mut self, options: &RedisOptions) -> Result<()> {
+    pub(super) async fn introduce(&mut self, options: &RedisOptions) -> Result<()> {
         // While a restarted server loads its data it refuses this: connecting is tried again later.
         self.call(&command([b"PING"])).await.map_err(|error| match error.message().contains("LOADING") {
             true => unreachable(options, "it is still loading its data"),
@@ -124,6 +141,11 @@ impl Connection {
         let info = self.call(&command([b"INFO", b"server"])).await.unwrap_or_default();
         let info = String::from_redis_value(info).unwrap_or_default();
         self.identity.server_process = info_field(&info, "run_id").map(str::to_owned);
+        self.mode = info_field(&info, "redis_mode").map(str::to_owned);
+        // It has no clock to show.
+        if self.mode.as_deref() == Some("sentinel") {
+            return Ok(());
+        }
         if let Some(version) = info_field(&info, "redis_version") {
             check_version(version, options)?;
         }
@@ -186,6 +208,20 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Whether it is a master. A server that does not say counts as one: it refuses what it may not take.
+    pub(super) async fn check_master(&mut self, options: &RedisOptions) -> Result<()> {
+        match self.call(&command([b"ROLE"])).await {
+            Ok(Value::Array(role)) => match role.into_iter().next().map(String::from_redis_value) {
+                Some(Ok(role)) if role == "master" => Ok(()),
+                _ => Err(unreachable(options, "it is a replica, not a master")),
+            },
+            Err(error) if error.code() != Code::Backend => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 fn wants_password(options: &RedisOptions) -> Error {
     Error::new(Code::Config, format!("Redis at {options} asks for a password."))
 }
@@ -244,12 +280,19 @@ async fn encrypt(tcp: TcpStream, host: &str, tls: &TlsOptions, options: &RedisOp
     let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|error| config("The TLS server name is malformed", error))?;
     let provider = Arc::new(ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| config("TLS can't be set up", error))?
-        .with_root_certificates(trusted_roots(tls)?)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
+        .with_root_certificates(trusted_roots(tls)?);
+    let settings = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let (chain, key) = read_identity(identity)?;
+            let unfit = |error| config("redis.tls.key does not fit redis.tls.cert", error);
+            builder.with_client_auth_cert(chain, key).map_err(unfit)?
+        }
+    };
+    let connector = TlsConnector::from(Arc::new(settings));
     connector.connect(name, tcp).await.map_err(|error| unreachable(options, error))
 }
 
@@ -270,6 +313,19 @@ fn trusted_roots(tls: &TlsOptions) -> Result<RootCertStore> {
         }
         false => Ok(roots),
     }
+}
+
+fn read_identity(identity: &TlsIdentity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)> {
+    let chain = CertificateDer::pem_slice_iter(identity.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let chain = chain.map_err(|error| config("redis.tls.cert is not PEM", error))?;
+    if chain.is_empty() {
+        return Err(Error::new(Code::Config, "redis.tls.cert holds no certificate."));
+    }
+    // What is wrong with a key is said without the key.
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|_| {
+        Error::new(Code::Config, "redis.tls.key is not a private key in PEM form without a passphrase.")
+    })?;
+    Ok((chain, key))
 }
 
 fn config(what: &str, cause: impl std::fmt::Display) -> Error {

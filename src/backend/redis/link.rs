@@ -4,7 +4,7 @@
 //! it. What has gathered while the task was busy goes out as one pipeline; what one read from the
 //! socket brings is settled in one go.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cluster::Redirect;
 use super::connection::{Connection, Identity, lost};
 use super::entry::write_xadd;
-use super::options::RedisOptions;
+use super::home::Home;
+use super::options::{Address, RedisOptions};
 use super::recovery::{Found, Unanswered, recover};
 use super::session::Session;
 use super::tracking::Tracking;
@@ -31,18 +33,23 @@ use crate::io::Task;
 /// How exactly deadlines are kept.
 pub(super) const TICK: Duration = Duration::from_millis(25);
 /// Waiting times between attempts to connect.
-const BACKOFF: [u64; 7] = [20, 50, 100, 200, 400, 800, 1000];
+pub(super) const BACKOFF: [u64; 7] = [20, 50, 100, 200, 400, 800, 1000];
 
 pub(super) enum Request {
     Appends(Vec<Append>),
     Command(Command),
+    /// One append or command for a slot that is just coming to this node.
+    Asking(Box<Request>),
+    /// Tells the cluster when everything before it has been answered.
+    Fence(u16),
 }
 
 impl Request {
-    fn into_appends(self) -> Option<Vec<Append>> {
+    pub(super) fn into_appends(self) -> Option<Vec<Append>> {
         match self {
             Request::Appends(appends) => Some(appends),
-            Request::Command(_) => None,
+            Request::Asking(request) => request.into_appends(),
+            Request::Command(_) | Request::Fence(_) => None,
         }
     }
 }
@@ -53,15 +60,21 @@ pub(super) struct Command {
     /// It may be sent again when the connection was lost before the answer came.
     pub(super) repeatable: bool,
     pub(super) deadline: Instant,
+    /// The slot of its key, in a cluster.
+    pub(super) slot: Option<u16>,
+    /// The serial number of the append before it, in a cluster.
+    pub(super) order: u64,
     pub(super) reply: oneshot::Sender<Result<Vec<u8>>>,
 }
 
 /// How an attempt to connect went.
 pub(super) type Status = Option<Result<()>>;
 
-/// What the link needs to know beside its server.
+/// What the link needs to know.
+#[derive(Clone)]
 pub(super) struct Setup {
     pub(super) options: RedisOptions,
+    pub(super) home: Home,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) eids: Eids,
     pub(super) upwards: Upwards,
@@ -83,12 +96,14 @@ impl Link {
         let (requests, incoming) = mpsc::unbounded_channel();
         let (status_sender, status) = watch::channel(None);
         let driver = Driver {
-            setup,
             incoming,
             status: status_sender,
+            server: setup.options.address.clone(),
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
             settled: Vec::new(),
+            sent_back: HashSet::new(),
+            setup,
         };
         Ok(Link { requests, status, task: Task::spawn(driver.run())? })
     }
@@ -109,10 +124,12 @@ impl Link {
     }
 
     /// The outcome of the last attempt to connect, once there is one.
-    pub(super) async fn connected(&self) -> Result<()> {
+    pub(super) fn connected(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let mut status = self.status.clone();
-        let outcome = status.wait_for(Option::is_some).await.map_err(|_| Error::closed())?.clone();
-        outcome.unwrap_or(Ok(()))
+        async move {
+            let outcome = status.wait_for(Option::is_some).await.map_err(|_| Error::closed())?.clone();
+            outcome.unwrap_or(Ok(()))
+        }
     }
 }
 
@@ -128,6 +145,18 @@ pub(super) enum Slot {
     Abandoned(Option<Unanswered>),
     Command(Command),
     Announcement(Announcement),
+    /// Everything about this slot that was sent before has been answered.
+    Fence(u16),
+}
+
+impl Slot {
+    /// The same, known not to have been executed.
+    fn repeatable(self) -> Slot {
+        match self {
+            Slot::Command(command) => Slot::Command(Command { repeatable: true, ..command }),
+            slot => slot,
+        }
+    }
 }
 
 /// An event that others are still to be told of.
@@ -140,11 +169,15 @@ pub(super) struct Driver {
     pub(super) setup: Setup,
     incoming: mpsc::UnboundedReceiver<Request>,
     status: watch::Sender<Status>,
+    /// Where the connection leads to.
+    server: Address,
     /// Taken over, not sent.
     waiting: VecDeque<Request>,
     sent: VecDeque<Slot>,
     /// Outcomes of this turn, to be handed over together.
     settled: Vec<Settled>,
+    /// Streams with appends that were sent back to the cluster, while later ones may still be under way.
+    sent_back: HashSet<Box<str>>,
 }
 
 impl Driver {
@@ -156,13 +189,14 @@ impl Driver {
             let Some((connection, found)) = self.reconnect(previous.take(), unanswered, since_ms).await else { return };
             self.status.send_replace(Some(Ok(())));
             previous = Some(connection.identity.clone());
+            self.server = connection.address.clone();
             let mut session = Session::new(connection);
             let announcements = self.resume(&found);
             session.announce(&mut self, announcements);
             let ended = poll_fn(|context| self.poll(&mut session, context)).await;
             self.hand_over();
             let Err(error) = ended else { return };
-            tracing::warn!(server = %self.setup.options, %error, "connection lost; connecting again");
+            tracing::warn!(server = %self.server, %error, "connection lost; connecting again");
             self.setup.tracking.end(&*self.setup.upwards.invalidate);
             self.status.send_replace(None);
             since_ms = self.oldest_sent().map_or(0, |moment| session.connection.server_ms_at(moment));
@@ -177,21 +211,22 @@ impl Driver {
         since_ms: u64,
     ) -> Option<(Connection, Found)> {
         let (options, eids, status) = (self.setup.options.clone(), self.setup.eids.clone(), self.status.clone());
-        let tracking = self.setup.tracking.clone();
+        let (home, tracking) = (self.setup.home.clone(), self.setup.tracking.clone());
         let mut connecting = pin!(async move {
             let mut pauses = BACKOFF.iter();
             let mut pause = 0;
             loop {
                 let recovered = async {
-                    let mut recovered = recover(&options, &eids, previous.as_ref(), &unanswered, since_ms).await?;
+                    let previous = previous.as_ref();
+                    let mut recovered = recover(&options, &home, &eids, previous, &unanswered, since_ms).await?;
                     tracking.begin(&mut recovered.0, &options).await?;
                     Ok(recovered)
                 };
                 match recovered.await {
                     Ok(recovered) => {
                         match previous.is_some() {
-                            true => tracing::info!(server = %options, "connected again"),
-                            false => tracing::debug!(server = %options, "connected"),
+                            true => tracing::info!(server = %recovered.0.address, "connected again"),
+                            false => tracing::debug!(server = %recovered.0.address, "connected"),
                         }
                         return recovered;
                     }
@@ -246,6 +281,7 @@ impl Driver {
                 Slot::Command(command) if command.repeatable => again.push_back(Request::Command(command)),
                 Slot::Command(command) => drop(command.reply.send(Err(lost_on_the_way()))),
                 Slot::Announcement(announcement) => announcements.push(announcement),
+                Slot::Fence(slot) => again.push_back(Request::Fence(slot)),
                 Slot::Abandoned(_) => {}
             }
         }
@@ -329,6 +365,16 @@ impl Driver {
                 appends.into_iter().for_each(|append| self.write_append(session, append, &ts, now));
                 count
             }
+            Request::Asking(request) => {
+                session.output.extend_from_slice(&command([b"ASKING"]));
+                self.push(session, Slot::Abandoned(None));
+                self.write(session, *request)
+            }
+            Request::Fence(slot) => {
+                session.output.extend_from_slice(&command([b"PING"]));
+                self.push(session, Slot::Fence(slot));
+                0
+            }
         }
     }
 
@@ -353,9 +399,15 @@ impl Driver {
 
     /// Takes one answer.
     pub(super) fn answer(&mut self, frame: &[u8], announcements: &mut Vec<Announcement>) -> Result<()> {
-        match self.sent.pop_front() {
+        let slot = self.sent.pop_front();
+        let slot = match frame.first() {
+            Some(b'-') if self.setup.home.has_successors() => self.send_back(slot, frame)?,
+            _ => slot,
+        };
+        match slot {
             None => return Err(lost("an answer came to no question")),
             Some(Slot::Abandoned(_) | Slot::Announcement(_)) => {}
+            Some(Slot::Fence(slot)) => self.passed(slot),
             Some(Slot::Command(command)) => {
                 let _ = command.reply.send(refusal(frame).map_or_else(|| Ok(frame.to_vec()), Err));
             }
@@ -373,8 +425,54 @@ impl Driver {
         Ok(())
     }
 
+    /// Gives what this server does not do (any more) back to who knows where it is to go. Returns what was answered
+    /// all the same.
+    fn send_back(&mut self, slot: Option<Slot>, frame: &[u8]) -> Result<Option<Slot>> {
+        if frame.starts_with(b"-READONLY") {
+            // Nothing behind it was executed either: it all goes to whoever has taken over.
+            if let Some(slot) = slot {
+                self.sent.push_front(slot.repeatable());
+            }
+            return Err(lost("it has become a replica"));
+        }
+        let Home::Lane(lane) = &self.setup.home else { return Ok(slot) };
+        let Some(redirect) = Redirect::read(frame, &self.server) else { return Ok(slot) };
+        let (request, stream) = match slot {
+            Some(Slot::Append { append, .. }) => {
+                let stream = append.stream.clone();
+                (Request::Appends(vec![append]), Some(stream))
+            }
+            Some(Slot::Command(command)) if command.slot.is_some() => (Request::Command(command), None),
+            other => return Ok(other),
+        };
+        if !matches!(redirect, Redirect::Ask(_)) {
+            self.sent_back.extend(stream);
+        }
+        if let Err(request) = lane.clone().send_back(request, redirect) {
+            let appends = request.into_appends().into_iter().flatten();
+            appends.for_each(|append| self.settle(append, Err(Error::closed())));
+        }
+        Ok(Some(Slot::Abandoned(None)))
+    }
+
+    /// Nothing of this slot is under way any more.
+    fn passed(&mut self, slot: u16) {
+        if let Home::Lane(lane) = &self.setup.home {
+            lane.passed(slot);
+        }
+        if !self.sent.iter().any(|slot| matches!(slot, Slot::Fence(_))) {
+            self.sent_back.clear();
+        }
+    }
+
     fn stored(&mut self, mut append: Append, receipt: Receipt, announcements: &mut Vec<Announcement>) {
         let stream = std::mem::take(&mut append.stream);
+        if !self.sent_back.is_empty()
+            && self.sent_back.contains(&stream)
+            && let Home::Lane(lane) = &self.setup.home
+        {
+            self.settled.extend(lane.overtaken(&stream, append.serial));
+        }
         match &receipt {
             Receipt::One(id) => announcements.push(Announcement { stream, id: *id }),
             Receipt::Batch(ids) => {
@@ -407,10 +505,12 @@ impl Driver {
             match std::mem::replace(&mut self.sent[at], abandoned) {
                 Slot::Append { append, .. } => self.settle(append, Err(outcome_unknown())),
                 Slot::Command(command) => drop(command.reply.send(Err(self.not_sent("There was no answer in time.")))),
-                Slot::Abandoned(_) | Slot::Announcement(_) => {}
+                Slot::Abandoned(_) | Slot::Announcement(_) | Slot::Fence(_) => {}
             }
         }
         for request in std::mem::take(&mut self.waiting) {
+            // It is asked where it belongs when it is sent.
+            let request = if let Request::Asking(request) = request { *request } else { request };
             match request {
                 Request::Command(command) if command.deadline <= now => {
                     let _ = command.reply.send(Err(self.not_sent("The command was not sent in time.")));
@@ -423,7 +523,7 @@ impl Driver {
                         self.waiting.push_back(Request::Appends(rest));
                     }
                 }
-                request @ Request::Command(_) => self.waiting.push_back(request),
+                request => self.waiting.push_back(request),
             }
         }
         self.hand_over();

@@ -4,13 +4,17 @@
 //! are turned into JSON text without a tree of values in between, and appends leave as they come
 //! (see `docs/decisions/redis-connection.md` for what that is worth).
 
+mod cluster;
 mod connection;
 mod entry;
+mod home;
 mod life;
 mod link;
 mod options;
 mod recovery;
 mod script;
+mod sentinel;
+mod servers;
 mod session;
 mod subscriber;
 mod tracking;
@@ -24,15 +28,17 @@ use std::time::Duration;
 use redis::{Cmd, FromRedisValue, Value};
 use tokio::sync::oneshot;
 
-use self::link::{Command, Link, Request, Setup};
-pub use self::options::{Address, RedisOptions, TlsOptions};
+use self::home::Home;
+use self::link::{Command, Setup};
+pub use self::options::{Address, RedisOptions, SentinelOptions, TlsIdentity, TlsOptions, Topology};
+use self::servers::{Servers, Target};
 use self::subscriber::Subscriber;
 use self::tracking::Tracking;
 use super::{
     Append, Backend, Cursor, Glob, Hub, Life, PageRequest, Pending, Positions, Selector, Settled, StreamInfo, Upwards,
     Watch,
 };
-use crate::clock::{Clock, deadline};
+use crate::clock::{Clock, deadline, monotonic};
 use crate::error::{Code, Error, Result};
 use crate::event::{EventId, Events};
 
@@ -74,12 +80,11 @@ impl Eids {
     }
 }
 
-/// The Redis backend: a standalone server, 6.2 or later.
+/// The Redis backend: one server, a master that Sentinels know, or a cluster; 6.2 or later.
 pub struct Redis {
-    link: Link,
+    servers: Servers,
     hub: Arc<Hub>,
     subscriber: Subscriber,
-    tracking: Arc<Tracking>,
     pipelines: Arc<AtomicU64>,
     timeout: Duration,
 }
@@ -93,42 +98,62 @@ impl Redis {
         upwards: Upwards,
         timeout: Duration,
     ) -> Result<Self> {
+        options.check()?;
         let channels = format!("{prefix}:events:");
         let hub = Arc::<Hub>::default();
         let pipelines = Arc::<AtomicU64>::default();
-        let subscriber = Subscriber::new(options.clone(), channels.clone(), hub.clone());
-        let tracking = Arc::new(Tracking::new());
         let setup = Setup {
-            options,
+            home: Home::Options(options.clone()),
+            options: options.clone(),
             clock,
             eids: Eids::new(),
             upwards,
-            channels,
-            tracking: tracking.clone(),
+            channels: channels.clone(),
+            tracking: Arc::new(Tracking::new()),
             pipelines: pipelines.clone(),
         };
-        Ok(Redis { link: Link::start(setup)?, hub, subscriber, tracking, pipelines, timeout })
+        let servers = Servers::start(setup)?;
+        let subscriber = Subscriber::new(options, servers.announcer(), channels, hub.clone());
+        Ok(Redis { servers, hub, subscriber, pipelines, timeout })
     }
 
     /// Sends a command now; the answer is awaited by whoever polls the future.
-    fn send(&self, bytes: Vec<u8>, repeatable: bool) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
+    fn send(
+        &self,
+        target: Target<'_>,
+        bytes: Vec<u8>,
+        repeatable: bool,
+    ) -> impl Future<Output = Result<Vec<u8>>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        let command = Command { bytes, repeatable, deadline: deadline(self.timeout), reply };
-        let sent = self.link.send(Request::Command(command));
+        let command = Command { bytes, repeatable, deadline: deadline(self.timeout), slot: None, order: 0, reply };
+        let sent = self.servers.send(target, command);
         async move {
-            sent.map_err(|_| Error::closed())?;
+            sent?;
             answer.await.map_err(|_| Error::closed())?
         }
     }
 
-    fn call<T: FromRedisValue>(&self, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
-        let answer = self.send(command.get_packed_command(), true);
+    /// Sends a command about a key.
+    fn call<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
+        self.call_at(Target::Key(key), command)
+    }
+
+    fn call_at<T: FromRedisValue>(
+        &self,
+        target: Target<'_>,
+        command: &Cmd,
+    ) -> impl Future<Output = Result<T>> + Send + use<T> {
+        let answer = self.send(target, command.get_packed_command(), true);
         async move { convert(wire::value(&answer.await?)?) }
     }
 
     /// The same for a command that must not be executed twice.
-    fn call_once<T: FromRedisValue>(&self, command: &Cmd) -> impl Future<Output = Result<T>> + Send + use<T> {
-        let answer = self.send(command.get_packed_command(), false);
+    fn call_once<T: FromRedisValue>(
+        &self,
+        key: &str,
+        command: &Cmd,
+    ) -> impl Future<Output = Result<T>> + Send + use<T> {
+        let answer = self.send(Target::Key(key), command.get_packed_command(), false);
         async move { convert(wire::value(&answer.await?)?) }
     }
 
@@ -141,22 +166,19 @@ impl Redis {
             false => ("XRANGE", &from, &to),
         };
         let parts = [name, request.stream, first, last, "COUNT", &count].map(str::as_bytes);
-        self.send(wire::command(parts), true)
+        self.send(Target::Key(request.stream), wire::command(parts), true)
     }
 
     async fn list(&self, pattern: &Glob, cursor: Cursor) -> Result<(Vec<StreamInfo>, Cursor)> {
-        let position: Box<str> = match cursor {
-            Cursor::Start => "0".into(),
-            Cursor::At(position) => position,
-            Cursor::End => return Ok((Vec::new(), Cursor::End)),
-        };
+        let Some(position) = self.servers.position(cursor).await? else { return Ok((Vec::new(), Cursor::End)) };
         let mut scan = redis::cmd("SCAN");
-        scan.arg(&*position).arg("MATCH").arg(pattern.as_str()).arg("COUNT").arg(SCAN_COUNT).arg("TYPE").arg("stream");
-        let (next, names): (String, Vec<Vec<u8>>) = self.call(&scan).await?;
+        scan.arg(&*position.cursor).arg("MATCH").arg(pattern.as_str());
+        scan.arg("COUNT").arg(SCAN_COUNT).arg("TYPE").arg("stream");
+        let (next, names): (String, Vec<Vec<u8>>) = self.call_at(position.target(), &scan).await?;
         // A name that is no text can't be one of ours, nor be asked for.
         let names: Vec<String> = names.into_iter().filter_map(|name| String::from_utf8(name).ok()).collect();
         // All questions go out before the first answer is awaited.
-        let question = |name| self.call::<(String, u64)>(redis::cmd("EVAL").arg(END).arg(1).arg(name));
+        let question = |name: &String| self.call::<(String, u64)>(name, redis::cmd("EVAL").arg(END).arg(1).arg(name));
         let questions: Vec<_> = names.iter().map(question).collect();
         let mut infos = Vec::with_capacity(names.len());
         for (stream, question) in names.into_iter().zip(questions) {
@@ -170,20 +192,33 @@ impl Redis {
                 Err(error) => return Err(error),
             }
         }
-        Ok((infos, if next == "0" { Cursor::End } else { Cursor::At(next.into()) }))
+        Ok((infos, self.servers.next_position(&position, &next).await?))
     }
 
-    /// The server's clock in milliseconds.
-    async fn server_ms(&self) -> Result<u64> {
-        let (seconds, micros): (u64, u64) = self.call(&redis::cmd("TIME")).await?;
-        Ok(seconds * 1000 + micros / 1000)
+    /// The clock of each server in milliseconds.
+    async fn server_times(&self, nodes: &[Option<Address>]) -> Result<Vec<u64>> {
+        let ask = |node: &Option<Address>| self.call_at::<(u64, u64)>(Target::of(node), &redis::cmd("TIME"));
+        let questions: Vec<_> = nodes.iter().map(ask).collect();
+        let mut times = Vec::with_capacity(nodes.len());
+        for question in questions {
+            let (seconds, micros) = question.await?;
+            times.push(seconds * 1000 + micros / 1000);
+        }
+        Ok(times)
     }
 
-    /// Waits for the server's next millisecond: what is appended afterwards has a greater id than
-    /// everything that was there before.
+    /// Waits for a millisecond after that of every server: what is appended afterwards has a greater
+    /// id than everything that was there before.
     async fn next_millisecond(&self) -> Result<EventId> {
-        let now = self.server_ms().await?;
-        while self.server_ms().await? <= now {
+        let nodes = self.servers.nodes().await?;
+        let now = self.server_times(&nodes).await?.into_iter().max().unwrap_or_default();
+        let end = deadline(self.timeout);
+        while let Some(behind) = self.server_times(&nodes).await?.into_iter().filter(|time| *time <= now).min() {
+            if monotonic() > end {
+                let message =
+                    format!("The clocks of the cluster's nodes differ by {} ms; set them right.", now - behind);
+                return Err(Error::new(Code::Unavailable, message));
+            }
             tokio::time::sleep(Duration::from_micros(200)).await;
         }
         Ok(EventId::new(now, u64::MAX))
@@ -206,13 +241,13 @@ async fn sum(counts: Vec<impl Future<Output = Result<u64>>>) -> Result<u64> {
 
 impl Backend for Redis {
     fn submit(&self, appends: Vec<Append>) -> Vec<Settled> {
-        let Err(Request::Appends(appends)) = self.link.send(Request::Appends(appends)) else { return Vec::new() };
+        let Err(appends) = self.servers.submit(appends) else { return Vec::new() };
         let closed = |append: Append| append.settled(Err(Error::closed()));
         appends.into_iter().map(closed).collect()
     }
 
     fn connect(&self) -> Pending<'_, ()> {
-        Box::pin(self.link.connected())
+        Box::pin(self.servers.connected())
     }
 
     fn read<'a>(&'a self, request: PageRequest<'a>) -> Pending<'a, Events> {
@@ -238,7 +273,7 @@ impl Backend for Redis {
     }
 
     fn delete_streams<'a>(&'a self, streams: &'a [&'a str]) -> Pending<'a, u64> {
-        let deletions: Vec<_> = streams.iter().map(|stream| self.call_once(&life::delete(stream))).collect();
+        let deletions: Vec<_> = streams.iter().map(|stream| self.call_once(stream, &life::delete(stream))).collect();
         Box::pin(async move {
             let deleted = sum(deletions).await?;
             if deleted > 0 {
@@ -252,26 +287,26 @@ impl Backend for Redis {
         // Repeated, it deletes nothing else: only the count may be too low then.
         let delete = |ids: &[EventId]| {
             let ids: Vec<String> = ids.iter().map(|id| id.to_text()).collect();
-            self.call(redis::cmd("XDEL").arg(stream).arg(ids))
+            self.call(stream, redis::cmd("XDEL").arg(stream).arg(ids))
         };
         Box::pin(sum(ids.chunks(REMOVE_COUNT).map(delete).collect()))
     }
 
     fn trim<'a>(&'a self, stream: &'a str, before: EventId) -> Pending<'a, u64> {
-        Box::pin(self.call(redis::cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(before.to_text())))
+        Box::pin(self.call(stream, redis::cmd("XTRIM").arg(stream).arg("MINID").arg("=").arg(before.to_text())))
     }
 
     fn keep<'a>(&'a self, stream: &'a str, life: Life) -> Pending<'a, ()> {
-        let kept = self.call::<u64>(&life::keep(stream, life));
+        let kept = self.call::<u64>(stream, &life::keep(stream, life));
         Box::pin(async move { kept.await.map(drop) })
     }
 
     fn length<'a>(&'a self, stream: &'a str) -> Pending<'a, u64> {
-        Box::pin(self.call(redis::cmd("XLEN").arg(stream)))
+        Box::pin(self.call(stream, redis::cmd("XLEN").arg(stream)))
     }
 
     fn remaining<'a>(&'a self, stream: &'a str) -> Pending<'a, Option<Option<Duration>>> {
-        let remaining = self.call::<i64>(redis::cmd("PTTL").arg(stream));
+        let remaining = self.call::<i64>(stream, redis::cmd("PTTL").arg(stream));
         Box::pin(async move {
             Ok(match remaining.await? {
                 -2 => None,
@@ -281,34 +316,34 @@ impl Backend for Redis {
     }
 
     fn index_add<'a>(&'a self, key: &'a str, id: &'a str, score: f64) -> Pending<'a, ()> {
-        let added = self.call::<u64>(redis::cmd("ZADD").arg(key).arg(score).arg(id));
+        let added = self.call::<u64>(key, redis::cmd("ZADD").arg(key).arg(score).arg(id));
         Box::pin(async move { added.await.map(drop) })
     }
 
     fn index_read<'a>(&'a self, key: &'a str, offset: usize, limit: Option<usize>) -> Pending<'a, Vec<(String, f64)>> {
         let last = limit.map_or(-1, |limit| offset.saturating_add(limit).min(i64::MAX as usize) as i64 - 1);
         let offset = offset.min(i64::MAX as usize);
-        Box::pin(self.call(redis::cmd("ZRANGE").arg(key).arg(offset).arg(last).arg("REV").arg("WITHSCORES")))
+        Box::pin(self.call(key, redis::cmd("ZRANGE").arg(key).arg(offset).arg(last).arg("REV").arg("WITHSCORES")))
     }
 
     fn index_due<'a>(&'a self, key: &'a str, score: f64, limit: usize) -> Pending<'a, Vec<String>> {
         let limit = limit.min(i64::MAX as usize);
         let mut range = redis::cmd("ZRANGE");
-        Box::pin(self.call(range.arg(key).arg("-inf").arg(score).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit)))
+        Box::pin(self.call(key, range.arg(key).arg("-inf").arg(score).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit)))
     }
 
     fn index_at<'a>(&'a self, key: &'a str, score: f64) -> Pending<'a, Vec<String>> {
-        Box::pin(self.call(redis::cmd("ZRANGE").arg(key).arg(score).arg(score).arg("BYSCORE")))
+        Box::pin(self.call(key, redis::cmd("ZRANGE").arg(key).arg(score).arg(score).arg("BYSCORE")))
     }
 
     fn index_remove<'a>(&'a self, key: &'a str, ids: &'a [&'a str]) -> Pending<'a, ()> {
-        let remove = |ids: &[&str]| self.call::<u64>(redis::cmd("ZREM").arg(key).arg(ids));
+        let remove = |ids: &[&str]| self.call::<u64>(key, redis::cmd("ZREM").arg(key).arg(ids));
         let removals = sum(ids.chunks(REMOVE_COUNT).map(remove).collect());
         Box::pin(async move { removals.await.map(drop) })
     }
 
     fn index_delete<'a>(&'a self, key: &'a str) -> Pending<'a, ()> {
-        let deleted = self.call_once::<u64>(redis::cmd("UNLINK").arg(key));
+        let deleted = self.call_once::<u64>(key, redis::cmd("UNLINK").arg(key));
         Box::pin(async move { deleted.await.map(drop) })
     }
 
@@ -335,7 +370,7 @@ impl Backend for Redis {
     }
 
     fn tracks(&self) -> bool {
-        self.tracking.is_reliable()
+        self.servers.is_tracked()
     }
 
     fn pipelines(&self) -> u64 {
@@ -343,14 +378,19 @@ impl Backend for Redis {
     }
 
     fn close(&self) -> Pending<'_, ()> {
-        // Its answer comes behind those of the last announcements.
-        let last = self.link.is_connected().then(|| self.send(wire::command([b"PING"]), true));
+        // Their answers come behind those of the last announcements.
+        let ping = |node: &Option<Address>| self.send(Target::of(node), wire::command([b"PING"]), true);
+        let last: Vec<_> = self.servers.connected_nodes().iter().map(ping).collect();
         Box::pin(async move {
-            if let Some(last) = last {
-                let sent = tokio::time::timeout(LAST_WORDS, last).await;
-                tracing::debug!(all = sent.is_ok_and(|answer| answer.is_ok()), "closing after the last announcements");
-            }
-            self.link.close();
+            let all = async {
+                for answer in last {
+                    answer.await?;
+                }
+                Result::<()>::Ok(())
+            };
+            let sent = tokio::time::timeout(LAST_WORDS, all).await;
+            tracing::debug!(all = sent.is_ok_and(|answer| answer.is_ok()), "closing after the last announcements");
+            self.servers.close();
             self.subscriber.close();
             Ok(())
         })

@@ -9,8 +9,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::Eids;
-use super::connection::{Connection, Identity, within};
+use super::cluster::Redirect;
+use super::connection::{Connection, Identity, lost, within};
 use super::entry::read_identities;
+use super::home::Home;
 use super::options::RedisOptions;
 use super::wire::command;
 use crate::backend::Append;
@@ -53,18 +55,20 @@ impl Found {
 /// before `since_ms` on the server's clock.
 pub(super) async fn recover(
     options: &RedisOptions,
+    home: &Home,
     eids: &Eids,
     previous: Option<&Identity>,
     unanswered: &[Unanswered],
     since_ms: u64,
 ) -> Result<(Connection, Found)> {
-    let mut connection = Connection::open(options).await?;
+    let mut connection = home.open(unanswered.first().map(|append| &*append.stream)).await?;
     let mut found = Found::default();
     if let Some(previous) = previous.filter(|_| !unanswered.is_empty()) {
         within(options, silence(&mut connection, previous)).await?;
         let since_ms = since_ms.saturating_sub(CLOCK_SLACK_MS);
         for (stream, serials) in by_stream(unanswered) {
-            Search { options, eids, stream, since_ms, serials }.run(&mut connection, &mut found).await?;
+            let search = Search { options, eids, stream, since_ms, serials };
+            search.run(&mut connection, &mut found).await?;
         }
     }
     Ok((connection, found))
@@ -110,7 +114,27 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
+    /// Searches here, or where the slot of the stream lies now.
     async fn run(mut self, connection: &mut Connection, found: &mut Found) -> Result<()> {
+        let (mut elsewhere, mut is_asked) = (None, false);
+        while let Some(redirect) = self.search(elsewhere.as_mut().unwrap_or(connection), is_asked, found).await? {
+            let (node, asked) = match redirect {
+                Redirect::Moved(_, node) => (node, false),
+                Redirect::Ask(node) => (node, true),
+                Redirect::Wait(reason) => return Err(lost(reason)),
+            };
+            elsewhere = Some(Connection::open(&self.options.at(node)).await?);
+            is_asked = asked;
+        }
+        Ok(())
+    }
+
+    async fn search(
+        &mut self,
+        connection: &mut Connection,
+        is_asked: bool,
+        found: &mut Found,
+    ) -> Result<Option<Redirect>> {
         let (mut newest, since) = ("+".to_string(), self.since_ms.to_string());
         // Often enough: hardly more than what is looked for has come since.
         let mut page = (self.serials.len() + 16).min(LARGEST_PAGE);
@@ -118,14 +142,23 @@ impl Search<'_> {
             let count = page.to_string();
             let parts = ["XREVRANGE", self.stream, &newest, &since, "COUNT", &count].map(str::as_bytes);
             // Each page has its own time: a long search must come to its end, too.
-            let frame = within(self.options, connection.call_raw(&command(parts))).await?;
+            let asked = async {
+                if is_asked {
+                    connection.call(&command([b"ASKING"])).await?;
+                }
+                connection.call_raw(&command(parts)).await
+            };
+            let frame = within(self.options, asked).await?;
+            if let Some(redirect) = Redirect::read(&frame, &connection.address) {
+                return Ok(Some(redirect));
+            }
             // A stream that was deleted and is something else now: the append will say so itself.
             let entries = read_identities(&frame).unwrap_or_default();
-            let Some((last, _)) = entries.last() else { return Ok(()) };
+            let Some((last, _)) = entries.last() else { return Ok(None) };
             newest = format!("({last}");
             page = (PAGE_BYTES * entries.len() / frame.len()).clamp(1, LARGEST_PAGE);
             if !self.take(&entries, found) {
-                return Ok(());
+                return Ok(None);
             }
         }
     }

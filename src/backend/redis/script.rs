@@ -42,6 +42,11 @@ if remembered then redis.call('SET', remembered, table.concat(stored, ' '), 'PX'
 return {'stored', ids}
 ";
 
+/// Whether an append touches a key beside its stream: while their slot moves it may be refused for that.
+pub(super) fn has_two_keys(append: &Append) -> bool {
+    append.idempotency_key.is_some()
+}
+
 /// Whether an append needs the script.
 pub(super) fn is_needed(append: &Append) -> bool {
     append.events.len() != 1 || append.expected_last_id.is_some() || append.idempotency_key.is_some()

@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::connection::{Connection, lost};
+use super::home::Home;
 use super::options::RedisOptions;
 use super::wire::{command, refusal, texts};
 use crate::backend::{Hub, Selector};
@@ -28,6 +29,7 @@ struct Listener {
 /// The handle; the connection is made at the first use.
 pub(super) struct Subscriber {
     options: RedisOptions,
+    home: Home,
     channels: String,
     hub: Arc<Hub>,
     started: Mutex<Option<Started>>,
@@ -40,8 +42,8 @@ struct Started {
 }
 
 impl Subscriber {
-    pub(super) fn new(options: RedisOptions, channels: String, hub: Arc<Hub>) -> Self {
-        Subscriber { options, channels, hub, started: Mutex::default() }
+    pub(super) fn new(options: RedisOptions, home: Home, channels: String, hub: Arc<Hub>) -> Self {
+        Subscriber { options, home, channels, hub, started: Mutex::default() }
     }
 
     /// Resolves as soon as the server sends announcements for the selector.
@@ -84,6 +86,7 @@ impl Subscriber {
         let (trouble_sender, trouble) = watch::channel(None);
         let worker = Worker {
             options: self.options.clone(),
+            home: self.home.clone(),
             channels: self.channels.clone(),
             hub: self.hub.clone(),
             incoming,
@@ -97,6 +100,7 @@ impl Subscriber {
 
 struct Worker {
     options: RedisOptions,
+    home: Home,
     channels: String,
     hub: Arc<Hub>,
     incoming: mpsc::UnboundedReceiver<Listener>,
@@ -109,7 +113,7 @@ struct Worker {
 impl Worker {
     async fn run(mut self) {
         loop {
-            let error = match Connection::open(&self.options).await {
+            let error = match self.home.open(None).await {
                 Err(error) => error,
                 Ok(mut connection) => match self.listen(&mut connection).await {
                     Ok(()) => return,
