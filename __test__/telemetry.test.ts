@@ -159,6 +159,18 @@ onEveryBackend('spans', (home) => {
     expect(runs().find(isOfRun)).toMatchObject({ traceId: step.traceId, parent: step.parent })
   })
 
+  test('behind an await are linked to the firing that ended it', async () => {
+    const wait: StepHandler = (_, ctx) => ctx.flow.await('approved')
+    const core = await openCore(home, { wait }, { flows: { suspendAfter: 0 } })
+    await core.registerTrigger({ name: 'approved', type: 'event' })
+    await core.flows.start('wait')
+    await span('step wait')
+    await core.emitTrigger('approved')
+    const [fire, behind] = [await span('fire approved'), await span('step wait', 2)]
+    expect(behind.links).toEqual([fire.spanId])
+    expect(behind.traceId).not.toBe(fire.traceId)
+  })
+
   test('of a step that awaits have what came of it, whatever span of the handler is active', async () => {
     const wait: StepHandler = (_, ctx) =>
       tracer.startActiveSpan('mine', async (mine) => {
