@@ -1346,8 +1346,11 @@ export interface StepJob {
   name: string
   /** The same for the same work, so that handing it over twice makes no second job. */
   jobId: string
-  /** What it is about. `attempt` counts tries from 1. */
-  data: { runId: string; flowName: string; input: unknown; attempt: number }
+  /**
+   * What it is about. `attempt` counts tries from 1. `traceparent` is the span that put it into the queue, where runs are
+   * traced: see {@link QueueConfig.telemetry}.
+   */
+  data: { runId: string; flowName: string; input: unknown; attempt: number; traceparent?: string }
 }
 
 /** Options of {@link FlowEngine.start}. */

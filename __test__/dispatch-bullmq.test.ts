@@ -93,6 +93,7 @@ describe('together with the original module', () => {
   test.each([
     ['its own format', { flowId: 'run-1', flowName: 'orders', orderId: 7, list: [1] }, { orderId: 7, list: [1] }],
     ['an input of its own', { flowId: 'run-1', flowName: 'orders', input: { orderId: 7 } }, { orderId: 7 }],
+    ['one with a trace', { flowId: 'run-1', flowName: 'orders', traceparent: 'theirs' }, { traceparent: 'theirs' }],
     ['nothing more', { flowId: 'run-1', flowName: 'orders' }, {}],
   ])('its jobs are taken: %s', async (_what, data, input) => {
     const name = newQueue()

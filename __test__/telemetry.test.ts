@@ -27,8 +27,26 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((core) => core.close()))
 })
 
+/** A program that runs a flow and prints whether OpenTelemetry is installed, and the trace of the run. */
+const RUN = `
+  import { open } from './index.js'
+  const core = await open()
+  core.flows.define({ name: 'f', entry: { step: 'a', queue: 'q' }, steps: {} })
+  await core.worker('q', { a: () => {} })
+  const { runId } = await core.flows.start('f')
+  while ((await core.flows.status(runId)).status !== 'completed') await new Promise((resolve) => setTimeout(resolve, 5))
+  const api = await import('@opentelemetry/api').then(() => 'installed', ({ code }) => code)
+  console.log(api, (await core.flows.status(runId)).traceparent)
+  await core.close()`
+
+const toUrl = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`
+
 /** A core of its own in this place, with flows of one step each. */
-async function openCore(home: Home, flows: Record<string, StepHandler>, config: QueueConfig = {}): Promise<QueueCore> {
+async function openCore(
+  home: Pick<Home, 'options'>,
+  flows: Record<string, StepHandler>,
+  config: QueueConfig = {},
+): Promise<QueueCore> {
   const prefix = `nq-${randomUUID().slice(0, 8)}`
   const core = await open({ ...config, eventStore: { ...home.options, prefix }, jobs: { prefix } })
   opened.push(core)
@@ -118,8 +136,12 @@ onEveryBackend('spans', (home) => {
     const { runId } = await core.flows.start('wait')
     const before = await span('step wait')
     expect(before.attributes['nuxt_queue.step.outcome']).toBe('suspended')
-    await core.flows.emit(runId, 'go')
+    await tracer.startActiveSpan('POST /go', async (request) => {
+      await core.flows.emit(runId, 'go')
+      request.end()
+    })
     const behind = await span('step wait', 2)
+    expect([before.links, behind.links]).toEqual([[], [(await span('POST /go')).spanId]])
     expect(behind).toMatchObject({ traceId: before.traceId, parent: before.parent })
     expect(behind.events.map(({ name }) => name)).toEqual(['nuxt_queue.await.ended'])
     expect(before.status).toBe('UNSET')
@@ -135,6 +157,114 @@ onEveryBackend('spans', (home) => {
     const isOfRun = (run: Span) => run.attributes['nuxt_queue.run.id'] === step.attributes['nuxt_queue.run.id']
     await until(async () => runs().some(isOfRun), 'the span of the run')
     expect(runs().find(isOfRun)).toMatchObject({ traceId: step.traceId, parent: step.parent })
+  })
+
+  test('behind an await are linked to the firing that ended it', async () => {
+    const wait: StepHandler = (_, ctx) => ctx.flow.await('approved')
+    const core = await openCore(home, { wait }, { flows: { suspendAfter: 0 } })
+    await core.registerTrigger({ name: 'approved', type: 'event' })
+    await core.flows.start('wait')
+    await span('step wait')
+    await core.emitTrigger('approved')
+    const [fire, behind] = [await span('fire approved'), await span('step wait', 2)]
+    expect(behind.links).toEqual([fire.spanId])
+    expect(behind.traceId).not.toBe(fire.traceId)
+  })
+
+  test('of a step that awaits have what came of it, whatever span of the handler is active', async () => {
+    const wait: StepHandler = (_, ctx) =>
+      tracer.startActiveSpan('mine', async (mine) => {
+        await ctx.await.time(1)
+        mine.end()
+      })
+    const core = await openCore(home, { wait })
+    await core.flows.start('wait')
+    const [step, mine] = [await span('step wait'), await span('mine')]
+    expect(step.events.map(({ name }) => name)).toEqual(['nuxt_queue.await.ended'])
+    expect(mine.events).toEqual([])
+  })
+
+  test('of a step are linked to the emit that let it run, of several the last', async () => {
+    const core = await openCore(home, {})
+    const emit = (name: string) => ({ queue: 'q', subscribes: ['begun'], emits: [name] })
+    core.flows.define({
+      name: 'join',
+      entry: { step: 'begin', queue: 'q' },
+      steps: {
+        ...{ begin: { queue: 'q', emits: ['begun'] }, left: emit('left'), right: emit('right') },
+        join: { queue: 'q', subscribes: ['left', 'right'] },
+      },
+    })
+    const emitting =
+      (name: string): StepHandler =>
+      (_, ctx) =>
+        ctx.flow.emit(name)
+    const handlers = { begin: emitting('begun'), left: emitting('left'), right: emitting('right'), join: () => {} }
+    await core.worker('q', handlers)
+    await core.flows.start('join')
+    const [begin, left, right, join] = [
+      ...[await span('step begin'), await span('step left'), await span('step right'), await span('step join')],
+    ]
+    expect([begin.links, left.links, right.links]).toEqual([[], [begin.spanId], [begin.spanId]])
+    expect(join.links).toHaveLength(1)
+    expect([left.spanId, right.spanId]).toContain(join.links[0])
+    expect(new Set([begin, left, right, join].map(({ parent }) => parent)).size).toBe(1)
+  })
+
+  test('follow a webhook to what it starts: below the trace that its headers name, or the span of the server', async () => {
+    const core = await openCore(home, { hook: () => {} })
+    const endpoint = { path: '/hook', auth: { type: 'bearer', secret: 'sesame' } } as const
+    await core.registerTrigger({ name: 'hook', type: 'webhook', endpoint })
+    await core.triggers.subscribe('hook', 'hook')
+    const [traceId, spanId] = ['0af7651916cd43dd8448eb211c80319c', 'b7ad6b7169203331']
+    const headers = { Traceparent: `00-${traceId}-${spanId}-01`, 'content-type': 'application/json' }
+    const request = { method: 'POST', path: '/hook', body: new TextEncoder().encode('{}') }
+    const authorization = 'Bearer sesame'
+    await core.triggers.handleWebhook({ ...request, headers })
+    expect(sdk.spans()).toEqual([])
+    await core.triggers.handleWebhook({ ...request, headers: { ...headers, authorization } })
+    const [fire, step] = [await span('fire hook'), await span('step hook')]
+    expect(fire).toMatchObject({ traceId, parent: spanId })
+    expect(step).toMatchObject({ traceId, parent: fire.spanId })
+    await tracer.startActiveSpan('POST /hook', async (server) => {
+      await core.triggers.handleWebhook({ ...request, headers: { ...headers, authorization } })
+      server.end()
+    })
+    expect((await span('fire hook', 2)).parent).toBe((await span('POST /hook')).spanId)
+    expect(JSON.stringify(sdk.spans())).not.toContain('sesame')
+  })
+
+  test('of an execution say so if what it came to does not count', async () => {
+    let begin = () => {}
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve
+    })
+    const long: StepHandler = async (_, { signal }) => {
+      const aborted = new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      begin()
+      await aborted
+    }
+    const core = await openCore(home, { long })
+    const { runId } = await core.flows.start('long')
+    await begun
+    await core.flows.cancel(runId)
+    expect((await span('step long')).attributes['nuxt_queue.step.outcome']).toBe('discarded')
+  })
+
+  test('change nothing of what becomes of a step, whatever it throws', async () => {
+    const thrown = [Object.create(null), new Proxy(new Error(), { get: () => { throw new Error('no') } })] // biome-ignore format: one line
+    const core = await openCore(home, {
+      odd: () => {
+        throw thrown.shift()
+      },
+    })
+    const { runId } = await core.flows.start('odd')
+    const [first, second] = [await span('step odd'), await span('step odd', 2)]
+    const outcomes = [first, second].map(({ attributes }) => attributes['nuxt_queue.step.outcome'])
+    expect(outcomes).toEqual(['retried', 'failed'])
+    const events = await core.flows.timeline(runId)
+    const told = events.filter(({ type }) => type === 'flow.step.retry' || type === 'flow.step.failed')
+    expect(told.map(({ data }) => (data as { error: string }).error)).toEqual([first.message, second.message])
   })
 
   test('tell of a run that is canceled', async () => {
@@ -250,6 +380,57 @@ onEveryBackend('metrics', (home) => {
   })
 })
 
+describe('metrics of a process', () => {
+  test('are those of all its cores, also of those that are closed', async () => {
+    const appended = async () => (await sdk.values('nuxt_queue.store.appended'))[0]?.value as number
+    const runs = async () => (await sdk.values('nuxt_queue.cache.size'))[0]?.value
+    const home = { options: { adapter: 'memory' } } as const
+    const [one, other] = [await openCore(home, {}), await openCore(home, {})]
+    const before = await appended()
+    for (const { store } of [one, one, other]) await store.append('s', { type: 'emit', data: { name: 'a' } })
+    expect(await appended()).toBe(before + 3)
+    expect(await appended()).toBe(before + 3)
+    await one.close()
+    await other.close()
+    expect(await appended()).toBeGreaterThanOrEqual(before + 3)
+    expect(await runs()).toBe(0)
+  })
+
+  test('tell for how long attempts could have run, and of awaits that timed out', async () => {
+    const clock = new VirtualClock('2025-01-01T00:00:00Z')
+    const core = await open({ clock })
+    opened.push(core)
+    const name = `late-${randomUUID().slice(0, 8)}`
+    const step = { queue: 'q', maxAttempts: 2, backoff: { type: 'fixed', delay: '1m' } } as const
+    core.flows.define({ name, entry: { step: name, queue: 'q' }, steps: { [name]: step } })
+    await core.flows.start(name)
+    await clock.advance('5s')
+    await core.worker('q', {
+      [name]: async (_, ctx) => {
+        if (ctx.attempt === 1) throw new Error('once more')
+        await ctx.flow.await('never', { timeout: '1h', onTimeout: 'resume' })
+      },
+    })
+    await clock.advance('2h')
+    const own = async (metric: string) =>
+      (await sdk.values(metric)).filter(({ attributes }) => Object.values(attributes).includes(name))
+    // The first waited for the worker. The second began when it could, and so did what it did after its await.
+    expect(await own('nuxt_queue.step.delay')).toMatchObject([
+      { value: { count: 2, sum: 5 }, unit: 's', attributes: { 'messaging.destination.name': 'q' } },
+    ])
+    const outcomes = (await own('nuxt_queue.step.duration')).map(
+      ({ attributes }) => attributes['nuxt_queue.step.outcome'],
+    )
+    expect(outcomes).toEqual(['retried', 'suspended', 'completed'])
+    const ended = await sdk.values('nuxt_queue.await.ended')
+    expect(ended).toContainEqual({
+      value: 1,
+      unit: '{await}',
+      attributes: { 'nuxt_queue.await.kind': 'trigger', 'nuxt_queue.await.outcome': 'timeout' },
+    })
+  })
+})
+
 describe('a core that is not to tell', () => {
   test('records no trace and makes no span', async () => {
     const core = await open({ telemetry: false })
@@ -264,15 +445,17 @@ describe('a core that is not to tell', () => {
   })
 
   test('as no SDK is there, works without', async () => {
-    const { stdout, stderr, code } = await runCode(`
-      import { open } from './index.js'
-      const core = await open()
-      core.flows.define({ name: 'f', entry: { step: 'a', queue: 'q' }, steps: {} })
-      await core.worker('q', { a: () => {} })
-      const { runId } = await core.flows.start('f')
-      while ((await core.flows.status(runId)).status !== 'completed') await new Promise((resolve) => setTimeout(resolve, 5))
-      console.log((await core.flows.status(runId)).traceparent)
-      await core.close()`)
-    expect({ stdout, stderr, code }).toEqual({ stdout: 'undefined\n', stderr: '', code: 0 })
+    const { stdout, stderr, code } = await runCode(RUN)
+    expect({ stdout, stderr, code }).toEqual({ stdout: 'installed undefined\n', stderr: '', code: 0 })
+  })
+
+  test('as OpenTelemetry is not installed, works without', async () => {
+    const hide = `export const resolve = (name, context, next) => {
+      if (name !== '@opentelemetry/api') return next(name, context)
+      throw Object.assign(new Error('not there'), { code: 'ERR_MODULE_NOT_FOUND' })
+    }`
+    const register = `import { register } from 'node:module'; register(${JSON.stringify(toUrl(hide))})`
+    const { stdout, stderr, code } = await runCode(RUN, { node: ['--import', toUrl(register)] })
+    expect({ stdout, stderr, code }).toEqual({ stdout: 'ERR_MODULE_NOT_FOUND undefined\n', stderr: '', code: 0 })
   })
 })

@@ -111,7 +111,7 @@ export class Awaits {
       since: spec.since === undefined ? undefined : toPoint(spec.since, 'since'),
     })
     const isNew = !begun.awaits.some(({ awaitId }) => awaitId === state.awaitId)
-    if (isNew) engine.telemetry?.awaiting(spec.kind)
+    if (isNew) this.#execution.span?.awaiting(spec.kind)
     if (state.deadline !== undefined) engine.deadlines.expect(Date.parse(state.deadline))
     while (state.state === 'open') {
       const [offer] = state.offers
@@ -131,7 +131,7 @@ export class Awaits {
     await this.#execution.turn(waiter)
     if (!resumed) {
       await this.#call('resumeAwait', { ...this.#execution.id, awaitId })
-      this.#execution.place.engine.telemetry?.awaited(spec.kind, state)
+      this.#execution.span?.awaited(spec.kind, state)
     }
     await this.#execution.goOn(waiter)
     if (state === 'fired') return data

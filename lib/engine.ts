@@ -157,7 +157,7 @@ export class Engine {
     if (jobs.length === 0) return
     await this.activity.track(async () => {
       try {
-        await this.dispatcher().dispatch(jobs, options)
+        await this.dispatcher().dispatch(this.telemetry?.sign(jobs) ?? jobs, options)
       } catch (error) {
         throw toHandOverError(jobs, error)
       }
@@ -234,7 +234,6 @@ export class Engine {
     this.registrations.stop()
     this.availability.stop()
     await this.activity.quiet()
-    this.telemetry?.stop()
     await Promise.all([this.#dispatcher?.close(), this.presence.close()])
   }
 }

@@ -84,6 +84,8 @@ export interface BegunStep {
   correlationId?: string
   /** Where its run stands in a distributed trace. */
   traceparent?: string
+  /** How long this attempt could have run before, in milliseconds; absent if it has run in part. */
+  waitedMs?: number
   input?: unknown
   /** An earlier execution did a part of it. */
   rerun: boolean

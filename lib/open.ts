@@ -125,6 +125,7 @@ class Core {
     await this.#logRouter.close()
     await this.#states.close()
     await this.store.close()
+    this.#engine.telemetry?.stop()
     for (const outcome of closed) if (outcome.status === 'rejected') throw outcome.reason
   }
 }

@@ -9,7 +9,7 @@ import { NuxtQueueError } from './errors.js'
 import type { LiveExecution } from './executions.js'
 import type { BegunStep, Execution } from './native-flows.js'
 import type { Slots } from './slots.js'
-import type { StepSpan } from './telemetry/telemetry.js'
+import type { StepSpan } from './telemetry/step-span.js'
 import { warn } from './warn.js'
 
 /** Between two attempts to suspend, so that one that is refused again and again doesn't spin. */

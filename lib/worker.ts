@@ -250,7 +250,7 @@ export class QueueWorker implements surface.Worker {
       const call = () => handler(input, context)
       const returned = await (execution.span ? execution.span.run(call) : call())
       await execution.handlerEnded()
-      if (!execution.isRunning) return { kind: 'done' }
+      if (!execution.isRunning) return { kind: 'done', discarded: true }
       if (execution.fatal) throw execution.fatal
       result = toResult(returned)
       flushed = this.#flush(execution, logger)
@@ -287,9 +287,9 @@ export class QueueWorker implements surface.Worker {
   async #complete(execution: StepExecution, result: Json | undefined): Promise<StepOutcome> {
     try {
       await execution.handOverRest()
-      const { ended } = await this.#engine.call('completeStep', { ...execution.id, result })
+      const { accepted, ended } = await this.#engine.call('completeStep', { ...execution.id, result })
       if (ended) this.#engine.runEnded(execution.runId)
-      return { kind: 'done' }
+      return accepted ? { kind: 'done' } : { kind: 'done', discarded: true }
     } catch (error) {
       // A result that the store refuses is refused the next time, too; anything else is the store's trouble.
       if (isRefused(error)) return await this.#fail(execution, final(error))
@@ -307,7 +307,7 @@ export class QueueWorker implements surface.Worker {
     const { maxAttempts } = execution.place.begun
     const request = { ...execution.id, ...failure, maxAttempts }
     const { accepted, retry, ended } = await this.#engine.call('failStep', request)
-    if (!accepted) return { kind: 'done' }
+    if (!accepted) return { kind: 'done', discarded: true }
     if (retry) return { kind: 'retry', delay: retry.delay, error }
     if (ended) {
       this.#engine.executions.delete(execution)

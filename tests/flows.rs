@@ -227,6 +227,26 @@ async fn attempts_are_counted_and_spaced_by_the_record() {
 }
 
 #[tokio::test]
+async fn an_attempt_knows_for_how_long_it_could_have_run() {
+    let desk = desk().await;
+    let (run, _) = started(&desk, ONE_STEP).await;
+    let waited = async |execution: &str| {
+        let begun = desk.flows.begin_step(&begin(&run, "a", execution)).await.unwrap();
+        let Begun::Run { waited_ms, .. } = begun else { panic!("{begun:?}") };
+        waited_ms
+    };
+    desk.clock.advance(3_000);
+    assert_eq!(waited("1").await, Some(3_000));
+    desk.clock.advance(1_000);
+    assert_eq!(waited("again").await, None);
+    let error = StepError { message: "no".into(), ..StepError::default() };
+    let failed = desk.flows.fail_step(&run, "a", "again", &error).await.unwrap();
+    assert_eq!(failed, Failed::Retry { next_attempt: 2, delay: 100 });
+    desk.clock.advance(150);
+    assert_eq!(waited("2").await, Some(50));
+}
+
+#[tokio::test]
 async fn only_the_newest_execution_counts() {
     let desk = desk().await;
     let (run, _) = started(&desk, ONE_STEP).await;

@@ -10,6 +10,8 @@ export interface Span {
   attributes: Record<string, unknown>
   from: number
   to: number
+  /** The ids of the spans that it is linked to. */
+  links: string[]
   events: Array<{ name: string; attributes?: Record<string, unknown> }>
 }
 

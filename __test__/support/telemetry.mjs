@@ -1,7 +1,8 @@
 // OpenTelemetry's SDK, registered for this process, with everything that it is told kept in memory.
 
-import { context, metrics, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, metrics, propagation, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import { W3CTraceContextPropagator } from '@opentelemetry/core'
 import {
   AggregationTemporality,
   InMemoryMetricExporter,
@@ -13,6 +14,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 /** Registers it. */
 export function registerSdk() {
   const exporter = new InMemorySpanExporter()
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator())
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
   trace.setGlobalTracerProvider(new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] }))
   const metricExporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
@@ -45,6 +47,7 @@ function plain(span) {
     ...{ name: span.name, kind: SpanKind[span.kind], traceId, spanId, parent: span.parentSpanContext?.spanId },
     ...{ status: SpanStatusCode[span.status.code], message: span.status.message, attributes: span.attributes },
     ...{ from: span.startTime[0] * 1000 + span.startTime[1] / 1e6, to: span.endTime[0] * 1000 + span.endTime[1] / 1e6 },
+    links: span.links.map(({ context }) => context.spanId),
     events: span.events.map(({ name, attributes }) => ({ name, attributes })),
   }
 }

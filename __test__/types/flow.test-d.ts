@@ -180,4 +180,5 @@ await ctx.flow.await('go', { onTimeout: 'retry' })
 await open({ telemetry: false })
 // @ts-expect-error on or off
 await open({ telemetry: 'off' })
+expectTypeOf<StepJob['data']['traceparent']>().toEqualTypeOf<string | undefined>()
 expectTypeOf((await core.flows.status('r'))?.traceparent).toEqualTypeOf<string | undefined>()

@@ -23,6 +23,8 @@ export function unpackJob(job: Job<JobData>): TakenJob {
     flowName: flowName ?? name,
     input: runId !== undefined || 'input' in rest ? rest.input : rest,
     attempt: attempt ?? attemptsMade + 1,
+    // In a job of others it is a part of the input.
+    ...(runId !== undefined && typeof rest.traceparent === 'string' && { traceparent: rest.traceparent }),
   }
   const taken: TakenJob = { queue, name, jobId: id, data }
   // Ours leave it to the engine.

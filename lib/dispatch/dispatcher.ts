@@ -9,13 +9,13 @@ export interface StepJob {
   /** The step. */
   name: string
   jobId: string
-  data: { runId: string; flowName: string; input: unknown; attempt: number }
+  data: { runId: string; flowName: string; input: unknown; attempt: number; traceparent?: string }
 }
 
 /** How the run of a job ended. */
 export type StepOutcome =
-  /** There is nothing more to do. */
-  | { kind: 'done' }
+  /** There is nothing more to do. `discarded`: what the handler came to does not count. */
+  | { kind: 'done'; discarded?: true }
   /** The step waits, and another job will go on with it. */
   | { kind: 'suspended' }
   /** The same job is handed out again after `delay` milliseconds. */

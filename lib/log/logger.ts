@@ -7,7 +7,7 @@ import { isNativeError } from 'node:util/types'
 import type * as surface from '../../index.js'
 import type { EventStore } from '../event-store.js'
 import type { AnyEvent } from '../pack.js'
-import type { TraceFields } from '../telemetry/telemetry.js'
+import type { TraceFields } from '../telemetry/step-span.js'
 import { isAtLeast, type Level, toLevel } from './level.js'
 import { cut, toSafe } from './metadata.js'
 

@@ -2,6 +2,7 @@
  * The API of OpenTelemetry, where it is installed.
  */
 
+import type { TracerProvider } from '@opentelemetry/api'
 import { warn } from '../warn.js'
 
 /** What is used of `@opentelemetry/api`. */
@@ -20,10 +21,11 @@ export async function loadApi(): Promise<OtelApi | undefined> {
   }
 }
 
-/** Whether somebody takes spans. An SDK may be registered at any time. */
-export function isTracing({ ProxyTracerProvider, trace }: OtelApi): boolean {
-  const provider = trace.getTracerProvider()
-  return (
-    !(provider instanceof ProxyTracerProvider) || provider.getDelegate() !== new ProxyTracerProvider().getDelegate()
-  )
+/** Tells whether somebody takes spans. An SDK may be registered at any time. */
+export function watchTracing({ ProxyTracerProvider, trace }: OtelApi): () => boolean {
+  const nobody: TracerProvider = new ProxyTracerProvider().getDelegate()
+  return () => {
+    const provider = trace.getTracerProvider()
+    return !(provider instanceof ProxyTracerProvider) || provider.getDelegate() !== nobody
+  }
 }

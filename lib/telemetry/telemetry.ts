@@ -3,35 +3,37 @@
  * with it: the `traceparent` of whatever started it.
  */
 
-import type { Attributes, Context, Span } from '@opentelemetry/api'
-import type { Firing, RunStatus, StoreStats } from '../../index.js'
-import type { StepOutcome, TakenJob } from '../dispatch/dispatcher.js'
+import type { Attributes, Context, Span, TextMapGetter } from '@opentelemetry/api'
+import type { Firing, RunStatus, StepJob, StoreStats, WebhookRequest } from '../../index.js'
+import type { TakenJob } from '../dispatch/dispatcher.js'
 import type { BegunStep } from '../native-flows.js'
-import { isTracing, loadApi, type OtelApi } from './api.js'
-import { createInstruments, type Instruments } from './instruments.js'
+import { headerOf } from '../trigger/http.js'
+import { loadApi, type OtelApi, watchTracing } from './api.js'
+import { blame } from './exception.js'
+import { type Instruments, instrumentsOf } from './instruments.js'
+import { operation, StepSpan, startStepSpan } from './step-span.js'
 import { readTraceparent, toTraceparent, traceOf } from './trace-context.js'
 
 const SCOPE = 'nuxt-queue-core'
 
-/** The names of a line's trace in logs: https://opentelemetry.io/docs/specs/otel/compatibility/logging_trace_context/. */
-export interface TraceFields {
-  trace_id: string
-  span_id: string
-  trace_flags: string
-}
-
-/** How an execution of a step ended, in attributes. */
-const OUTCOMES = { done: 'completed', suspended: 'suspended', retry: 'retried', failed: 'failed' } as const
+/** How a propagator reads a request. */
+const HEADERS: TextMapGetter<WebhookRequest['headers']> = { get: headerOf, keys: Object.keys }
 
 /** Tells OpenTelemetry what a core does. */
 export class Telemetry {
   readonly #api: OtelApi
+  /** Whether somebody takes spans. */
+  readonly #isTracing: () => boolean
   readonly #instruments: Instruments | undefined
+  readonly #unwatch: () => void = () => {}
 
   private constructor(api: OtelApi, stats: () => StoreStats) {
     this.#api = api
+    this.#isTracing = watchTracing(api)
     const meter = api.metrics.getMeter(SCOPE)
-    if (meter !== api.createNoopMeter()) this.#instruments = createInstruments(meter, stats)
+    if (meter === api.createNoopMeter()) return
+    this.#instruments = instrumentsOf(meter)
+    this.#unwatch = this.#instruments.watch(stats)
   }
 
   /** `undefined`: OpenTelemetry is not installed. */
@@ -48,14 +50,14 @@ export class Telemetry {
     learn: (result: T) => Attributes,
   ): Promise<T> {
     const { SpanKind, trace } = this.#api
-    if (!isTracing(this.#api)) return await call()
+    if (!this.#isTracing()) return await call()
     const span = trace.getTracer(SCOPE).startSpan(name, { kind: SpanKind.PRODUCER, attributes })
     try {
       const result = await this.#within(span, () => call(toTraceparent(span.spanContext())))
       span.setAttributes(learn(result))
       return result
     } catch (error) {
-      this.#blame(span, error)
+      blame(this.#api, span, error)
       throw error
     } finally {
       span.end()
@@ -86,54 +88,33 @@ export class Telemetry {
     this.#instruments?.firings.add(1, { 'nuxt_queue.trigger.name': trigger, 'nuxt_queue.firing.status': status })
   }
 
-  /** An execution of a step begins. */
-  beginStep(job: TakenJob, begun: BegunStep): StepSpan {
-    const { SpanKind, trace } = this.#api
-    const began = performance.now()
-    const names = { 'nuxt_queue.flow.name': begun.flowName, 'nuxt_queue.step.name': job.name }
-    const span = isTracing(this.#api)
-      ? trace.getTracer(SCOPE).startSpan(
-          `step ${job.name}`,
-          {
-            kind: SpanKind.CONSUMER,
-            attributes: {
-              ...{ ...operation('process', 'step'), ...names, 'messaging.destination.name': job.queue },
-              ...{ 'messaging.message.id': job.jobId, 'nuxt_queue.run.id': job.data.runId },
-              ...{ 'nuxt_queue.step.id': begun.stepId, 'nuxt_queue.step.attempt': begun.attempt },
-            },
-          },
-          this.#contextOf(job.data.runId, begun.traceparent),
-        )
-      : undefined
-    return {
-      run: (call) => (span ? this.#within(span, call) : call()),
-      fields: () => this.#fieldsOf(trace.getActiveSpan() ?? span),
-      end: (outcome) => {
-        const attributes = { 'nuxt_queue.step.outcome': OUTCOMES[outcome.kind] }
-        span?.setAttributes(attributes)
-        if (span && 'error' in outcome) this.#blame(span, outcome.error)
-        span?.end()
-        const seconds = (performance.now() - began) / 1000
-        this.#instruments?.stepDuration.record(seconds, { ...names, ...attributes })
-      },
-    }
+  /** Does what a request asks for, within the trace that its headers name if nobody has looked at them. */
+  receive<T>(headers: WebhookRequest['headers'], call: () => T): T {
+    const { context, propagation, trace } = this.#api
+    if (!this.#isTracing() || trace.getActiveSpan()) return call()
+    return context.with(propagation.extract(context.active(), headers, HEADERS), call)
   }
 
-  /** An await was begun. */
-  awaiting(kind: string): void {
-    this.#instruments?.awaitsOpened.add(1, { 'nuxt_queue.await.kind': kind })
+  /** Jobs with the span that puts them into their queue, if there is one. */
+  sign(jobs: readonly StepJob[]): readonly StepJob[] {
+    const context = this.#isTracing() ? this.#api.trace.getActiveSpan()?.spanContext() : undefined
+    if (context === undefined || !this.#api.isSpanContextValid(context)) return jobs
+    const traceparent = toTraceparent(context)
+    return jobs.map((job) => ({ ...job, data: { ...job.data, traceparent } }))
   }
 
-  /** A step goes on after an await. */
-  awaited(kind: string, outcome: string): void {
-    const attributes = { 'nuxt_queue.await.kind': kind, 'nuxt_queue.await.outcome': outcome }
-    this.#instruments?.awaitsEnded.add(1, attributes)
-    this.#api.trace.getActiveSpan()?.addEvent('nuxt_queue.await.ended', attributes)
+  /** An execution of a step begins. `undefined`: nobody is to be told. */
+  beginStep(job: TakenJob, begun: BegunStep): StepSpan | undefined {
+    const [api, instruments, isTracing] = [this.#api, this.#instruments, this.#isTracing()]
+    if (instruments === undefined && !isTracing) return undefined
+    const parent = () => this.#contextOf(job.data.runId, begun.traceparent)
+    const span = isTracing ? startStepSpan(api, SCOPE, { job, begun }, parent()) : undefined
+    return new StepSpan({ api, instruments, span, job, begun })
   }
 
   /** A run has ended here: its span tells of it from its start on. `read` is asked if somebody takes it. */
   async runEnded(read: () => Promise<RunStatus | null>): Promise<void> {
-    if (this.#instruments === undefined && !isTracing(this.#api)) return
+    if (this.#instruments === undefined && !this.#isTracing()) return
     const run = await read()
     if (run?.endedAt === undefined) return
     // No numbers: OpenTelemetry takes those from before this process began for something else.
@@ -155,8 +136,9 @@ export class Telemetry {
     span.end(endTime)
   }
 
+  /** Its store is closed. */
   stop(): void {
-    this.#instruments?.stop()
+    this.#unwatch()
   }
 
   #contextOf(runId: string, traceparent: string | undefined): Context {
@@ -168,32 +150,4 @@ export class Telemetry {
     const { context, trace } = this.#api
     return context.with(trace.setSpan(context.active(), span), call)
   }
-
-  #fieldsOf(span: Span | undefined): TraceFields | undefined {
-    const context = span?.spanContext()
-    if (context === undefined || !this.#api.isSpanContextValid(context)) return undefined
-    const { traceId, spanId, traceFlags } = context
-    return { trace_id: traceId, span_id: spanId, trace_flags: traceFlags.toString(16).padStart(2, '0') }
-  }
-
-  #blame(span: Span, error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error)
-    span.recordException(error instanceof Error ? error : message)
-    span.setStatus({ code: this.#api.SpanStatusCode.ERROR, message })
-  }
-}
-
-/** An execution of a step, as it is told of. */
-export interface StepSpan {
-  /** Calls something that is part of it: spans that it makes belong below. */
-  run<T>(call: () => T): T
-  /** What a line that is logged now belongs to. */
-  fields(): TraceFields | undefined
-  /** It has ended. */
-  end(outcome: StepOutcome): void
-}
-
-/** As the semantic conventions for messaging have it: https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/. */
-function operation(type: 'send' | 'process', name: string): Attributes {
-  return { 'messaging.system': 'nuxt_queue', 'messaging.operation.type': type, 'messaging.operation.name': name }
 }

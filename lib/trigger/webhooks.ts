@@ -69,6 +69,12 @@ export class Webhooks {
 
   async handle(given: surface.WebhookRequest): Promise<surface.WebhookResponse> {
     const request = checkRequest(given)
+    const { telemetry } = this.#needs.engine
+    const handle = () => this.#handle(request)
+    return await (telemetry ? telemetry.receive(request.headers, handle) : handle())
+  }
+
+  async #handle(request: surface.WebhookRequest): Promise<surface.WebhookResponse> {
     const [path = '', search = ''] = split(request.path)
     // Behind a proxy, or in a framework that has a base path, something may stand before it.
     const at = path.indexOf(AWAIT_PATH)

@@ -53,8 +53,8 @@ pub enum Begun {
         correlation_id: Option<String>,
         /// Where its run stands in a distributed trace, as a W3C `traceparent`.
         traceparent: Option<String>,
-        /// When its run began, ISO 8601.
-        run_started_at: String,
+        /// How long this attempt could have run before, in milliseconds; `None`: it has run in part already.
+        waited_ms: Option<u64>,
         /// Which attempt it is.
         attempt: u64,
         /// How many there are.
@@ -211,7 +211,7 @@ impl FlowEngine {
                 flow_name: flow_name.to_owned(),
                 correlation_id: progress.correlation_id().map(str::to_owned),
                 traceparent: progress.traceparent().map(str::to_owned),
-                run_started_at: progress.started_at().to_owned(),
+                waited_ms: step.and_then(runnable_since).map(|since| self.store.now_ms().saturating_sub(since)),
                 attempt,
                 max_attempts,
                 step_id: step_id(run_id, step_name, attempt),
@@ -445,6 +445,15 @@ fn nothing_to_do(progress: &Progress, request: &BeginRequest) -> Option<String> 
 /// Whether an execution of a step should be under way.
 fn is_executing(step: &RunStep) -> bool {
     step.phase == StepPhase::Running || (step.phase == StepPhase::Paused && !step.is_suspended)
+}
+
+/// Since when the next attempt could run, if nothing of it has run yet.
+fn runnable_since(step: &RunStep) -> Option<u64> {
+    match step.phase {
+        StepPhase::Retrying => step.retry_at_ms,
+        StepPhase::Queued if step.started_at.is_none() => step.queued_at.as_deref().and_then(parse_time),
+        _ => None,
+    }
 }
 
 fn ids_of_awaits(progress: &Progress) -> Vec<String> {

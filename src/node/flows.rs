@@ -210,7 +210,8 @@ struct RunOutput<'a> {
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<&'a str>,
-    run_started_at: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<&'a RawValue>,
     rerun: bool,
@@ -581,7 +582,7 @@ fn begun(begun: &Begun) -> String {
             flow_name,
             correlation_id,
             traceparent,
-            run_started_at,
+            waited_ms,
             attempt,
             max_attempts,
             step_id,
@@ -596,7 +597,7 @@ fn begun(begun: &Begun) -> String {
             flow_name,
             correlation_id: correlation_id.as_deref(),
             traceparent: traceparent.as_deref(),
-            run_started_at,
+            waited_ms: *waited_ms,
             input: input.as_deref().and_then(|input| serde_json::from_str(input).ok()),
             rerun: *is_rerun,
             awaits: awaits
