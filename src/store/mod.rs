@@ -172,7 +172,7 @@ impl EventStore {
             }
             BackendOptions::Redis(redis) => {
                 let upwards = Upwards { settle: intake.clone(), invalidate: cache.clone() };
-                Arc::new(Redis::new(redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
+                Arc::new(Redis::new(*redis, &prefix, clock.clone(), upwards, limits.append_timeout)?)
             }
         };
         intake.connect(&backend);

@@ -36,7 +36,7 @@ pub enum BackendOptions {
     /// In a directory.
     File(FileOptions),
     /// In a Redis server.
-    Redis(RedisOptions),
+    Redis(Box<RedisOptions>),
 }
 
 /// How folded state is kept in memory.
@@ -187,7 +187,7 @@ impl StoreOptions {
 
     /// Events in a Redis server.
     pub fn redis(options: RedisOptions) -> Self {
-        StoreOptions::with_backend(BackendOptions::Redis(options))
+        StoreOptions::with_backend(BackendOptions::Redis(Box::new(options)))
     }
 
     fn with_backend(backend: BackendOptions) -> Self {

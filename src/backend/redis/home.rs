@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 #[derive(Clone)]
 pub(super) enum Home {
     /// Whatever the options lead to.
-    Options(RedisOptions),
+    Options(Box<RedisOptions>),
     /// A part of a cluster, wherever it is served at the moment.
     Lane(Lane),
     /// Any node of a cluster.

@@ -103,7 +103,7 @@ impl Redis {
         let hub = Arc::<Hub>::default();
         let pipelines = Arc::<AtomicU64>::default();
         let setup = Setup {
-            home: Home::Options(options.clone()),
+            home: Home::Options(Box::new(options.clone())),
             options: options.clone(),
             clock,
             eids: Eids::new(),

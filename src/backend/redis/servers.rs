@@ -39,20 +39,27 @@ impl Position {
     }
 }
 
+/// One server, or whoever has taken its place.
+pub(super) struct One {
+    link: Link,
+    home: Home,
+    tracking: Arc<Tracking>,
+}
+
 pub(super) enum Servers {
     /// One that has everything, or whoever has taken its place.
-    One { link: Link, home: Home, tracking: Arc<Tracking> },
+    One(Box<One>),
     /// A cluster.
-    Many(Cluster),
+    Many(Box<Cluster>),
 }
 
 impl Servers {
     pub(super) fn start(setup: Setup) -> Result<Servers> {
         Ok(match setup.options.topology {
-            Topology::Cluster(_) => Servers::Many(Cluster::start(setup)?),
+            Topology::Cluster(_) => Servers::Many(Box::new(Cluster::start(setup)?)),
             Topology::Standalone | Topology::Sentinel(_) => {
                 let (home, tracking) = (setup.home.clone(), setup.tracking.clone());
-                Servers::One { link: Link::start(setup)?, home, tracking }
+                Servers::One(Box::new(One { link: Link::start(setup)?, home, tracking }))
             }
         })
     }
@@ -60,7 +67,7 @@ impl Servers {
     /// Where announcements can be heard.
     pub(super) fn announcer(&self) -> Home {
         match self {
-            Servers::One { home, .. } => home.clone(),
+            Servers::One(one) => one.home.clone(),
             Servers::Many(cluster) => cluster.anywhere(),
         }
     }
@@ -68,8 +75,8 @@ impl Servers {
     /// Hands appends over; gives them back after the end.
     pub(super) fn submit(&self, appends: Vec<Append>) -> Result<(), Vec<Append>> {
         match self {
-            Servers::One { link, .. } => {
-                link.send(Request::Appends(appends)).map_err(|request| request.into_appends().unwrap_or_default())
+            Servers::One(one) => {
+                one.link.send(Request::Appends(appends)).map_err(|request| request.into_appends().unwrap_or_default())
             }
             Servers::Many(cluster) => cluster.submit(appends),
         }
@@ -77,7 +84,7 @@ impl Servers {
 
     pub(super) fn send(&self, target: Target<'_>, command: Command) -> Result<()> {
         match (self, target) {
-            (Servers::One { link, .. }, _) => link.send(Request::Command(command)).map_err(|_| Error::closed()),
+            (Servers::One(one), _) => one.link.send(Request::Command(command)).map_err(|_| Error::closed()),
             (Servers::Many(cluster), Target::Key(key)) => cluster.send(key, command),
             (Servers::Many(cluster), Target::Node(node)) => cluster.send_to(node, command),
             // No command of ours concerns a cluster as a whole.
@@ -87,7 +94,7 @@ impl Servers {
 
     pub(super) async fn connected(&self) -> Result<()> {
         match self {
-            Servers::One { link, .. } => link.connected().await,
+            Servers::One(one) => one.link.connected().await,
             Servers::Many(cluster) => cluster.connected().await,
         }
     }
@@ -95,7 +102,7 @@ impl Servers {
     /// Every server that has events.
     pub(super) async fn nodes(&self) -> Result<Vec<Option<Address>>> {
         match self {
-            Servers::One { .. } => Ok(vec![None]),
+            Servers::One(_) => Ok(vec![None]),
             Servers::Many(cluster) => Ok(cluster.primaries().await?.into_iter().map(Some).collect()),
         }
     }
@@ -103,21 +110,21 @@ impl Servers {
     /// Those that there is a connection to.
     pub(super) fn connected_nodes(&self) -> Vec<Option<Address>> {
         match self {
-            Servers::One { link, .. } => link.is_connected().then_some(None).into_iter().collect(),
+            Servers::One(one) => one.link.is_connected().then_some(None).into_iter().collect(),
             Servers::Many(cluster) => cluster.connected_nodes().into_iter().map(Some).collect(),
         }
     }
 
     pub(super) fn is_tracked(&self) -> bool {
         match self {
-            Servers::One { tracking, .. } => tracking.is_reliable(),
+            Servers::One(one) => one.tracking.is_reliable(),
             Servers::Many(cluster) => cluster.is_tracked(),
         }
     }
 
     pub(super) fn close(&self) {
         match self {
-            Servers::One { link, .. } => link.close(),
+            Servers::One(one) => one.link.close(),
             Servers::Many(cluster) => cluster.close(),
         }
     }
@@ -155,7 +162,7 @@ impl Servers {
 
     /// The next server in the order of a listing; the first after nothing.
     async fn node_after(&self, last: Option<&Option<Address>>) -> Result<Option<Option<Address>>> {
-        if let (Servers::One { .. }, Some(_)) = (self, last) {
+        if let (Servers::One(_), Some(_)) = (self, last) {
             return Ok(None);
         }
         let last = last.map(name);
