@@ -35,7 +35,7 @@ onRedis('a large stream', (home) => {
     const { count, bytes, peak } = JSON.parse(ended.stdout)
     expect({ count, bytes }).toEqual({ count: 50_000, bytes: 100_000_000 })
     expect(peak.heapUsed).toBeLessThan(16 * MEGABYTE)
-    expect(peak.rss).toBeLessThan(64 * MEGABYTE)
+    expect(peak.rss).toBeLessThan(96 * MEGABYTE)
   })
 })
 
